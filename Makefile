@@ -1,0 +1,80 @@
+# The map of the pipeline.  A table's manifest is written last, so it is the target; every rule is one
+# line that names a verb, its sources and its destination.  `make -n demo` prints the plan.
+
+RUN     ?= runs/tiny.toml
+OUT     ?= out/$(basename $(notdir $(RUN)))
+VENV    ?= .venv
+PYTHON  ?= python3
+WORKERS ?= 0
+
+BIN   = $(VENV)/bin
+READY = $(VENV)/.ready
+at    = $(OUT)/$(1)/manifest.json
+with  = --run $(RUN)
+wide  = $(with) --workers $(WORKERS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo corpus train eval report env test check bench clean
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+demo: report  ## environment, corpus, model, verdicts, report: all of it, from real code
+	@echo "The report is at $(OUT)/report/index.html"
+
+corpus: $(call at,corpus)  ## crawl, filter, parse, order, deduplicate, screen
+train:  $(call at,model)   ## tokenizer, packing, pretraining
+eval:   $(call at,verdicts)  ## sample and judge
+report: $(call at,report)  ## one page about all of it
+
+$(call at,repos): $(RUN) | $(READY)
+	$(BIN)/crawl list $(@D) $(with)
+$(call at,files): $(call at,repos)
+	$(BIN)/crawl fetch $(<D) $(@D) $(wide)
+$(call at,kept): $(call at,files) $(RUN)
+	$(BIN)/crawl filter $(<D) $(@D) $(wide)
+$(call at,parsed): $(call at,kept) $(RUN)
+	$(BIN)/crawl parse $(<D) $(@D) $(wide)
+$(call at,documents): $(call at,kept) $(call at,parsed) $(RUN)
+	$(BIN)/crawl order $(OUT)/kept $(OUT)/parsed $(@D) $(wide)
+$(call at,unique): $(call at,documents) $(RUN)
+	$(BIN)/dedup scan $(<D) $(@D) $(wide)
+$(call at,problems): $(RUN) | $(READY)
+	$(BIN)/evals problems $(@D) $(with)
+$(call at,corpus): $(call at,unique) $(call at,parsed) $(call at,problems) $(RUN)
+	$(BIN)/crawl screen $(OUT)/unique $(OUT)/parsed $(OUT)/problems $(@D) $(wide)
+$(call at,tokenizer): $(call at,corpus) $(RUN)
+	$(BIN)/train tokenizer $(<D) $(@D) $(with)
+$(call at,tokens): $(call at,corpus) $(call at,tokenizer) $(RUN)
+	$(BIN)/train pack $(OUT)/corpus $(OUT)/tokenizer $(@D) $(wide)
+$(call at,model): $(call at,tokens) $(call at,tokenizer) $(RUN)
+	$(BIN)/train pretrain $(OUT)/tokens $(OUT)/tokenizer $(@D) $(with)
+$(call at,samples): $(call at,problems) $(call at,model) $(RUN)
+	$(BIN)/evals sample $(OUT)/problems $(OUT)/model $(@D) $(with)
+$(call at,verdicts): $(call at,problems) $(call at,samples) $(RUN)
+	$(BIN)/evals judge $(OUT)/problems $(OUT)/samples $(@D) $(wide)
+$(call at,report): $(foreach t,repos files kept parsed documents unique corpus problems tokenizer tokens model samples verdicts,$(call at,$(t)))
+	$(BIN)/evals report $(^:/manifest.json=) $(@D) $(with)
+
+env: $(READY)  ## the environment in .venv, exact versions
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	@touch $@
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## every benchmark beside its peers; results are dated in docs/benchmarks.md
+	$(BIN)/python -m pytest tests/bench
+
+clean:  ## remove what the runs wrote (downloads stay in the cache)
+	rm -rf out

@@ -1,0 +1,547 @@
+"""What flows between stages: the tables, how one is written, sealed, and read back.
+
+A table is a directory of parquet shards (or other files) and a ``manifest.json`` that is written
+last.  A directory with a manifest is finished; one without is not, and nothing reads it.
+
+Promises:
+
+* Shards are written under another name and renamed, so a file with a final name is whole.
+* The manifest records schema, settings, the digests of the inputs, the hash of every shard, and the
+  counts in, out and rejected by reason.  ``digest`` depends on the content alone, not on clocks.
+* A killed verb resumes at the next unit of work, provided that its settings and inputs are the same.
+* The same rows give the same bytes, whatever the number of workers.
+
+``docs/contract.md`` explains every column in words; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+log = logging.getLogger(__name__)
+
+VERSION = "0.1.0"
+
+ROW_GROUP_BYTES = 64 << 20
+"""Row groups are cut by bytes: whole repositories in one row group overflowed the 2 GB offsets of
+other corpora (stack-v3-train, discussion 1)."""
+
+TEXT = pa.large_string()
+
+LOCK = ".fathom.lock"
+
+
+def _table(**columns: pa.DataType | tuple[pa.DataType]) -> pa.Schema:
+    """Columns are non-null; a one-element tuple marks a nullable one."""
+    return pa.schema(
+        pa.field(name, kind[0] if isinstance(kind, tuple) else kind, nullable=isinstance(kind, tuple))
+        for name, kind in columns.items()
+    )
+
+
+SPAN = pa.struct(
+    [
+        pa.field("path", TEXT, nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("end", pa.int64(), nullable=False),
+    ]
+)
+"""Where a file's own text stands in its document: ``document[start:end]``, in Unicode characters."""
+
+_DOCUMENT = dict(
+    id=TEXT,
+    repo=TEXT,
+    revision=TEXT,
+    part=pa.int32(),
+    level=TEXT,
+    language=TEXT,
+    license=(TEXT,),
+    stars=(pa.int32(),),
+    text=TEXT,
+    files=pa.list_(pa.field("element", SPAN, nullable=False)),
+    bytes=pa.int64(),
+)
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "repos": _table(
+        repo=TEXT,
+        revision=TEXT,
+        source=TEXT,
+        url=TEXT,
+        license=(TEXT,),
+        stars=(pa.int32(),),
+        bytes=(pa.int64(),),
+    ),
+    "files": _table(
+        repo=TEXT,
+        path=TEXT,
+        revision=TEXT,
+        language=TEXT,
+        license=(TEXT,),
+        stars=(pa.int32(),),
+        encoding=TEXT,
+        text=TEXT,
+        sha256=TEXT,
+        bytes=pa.int64(),
+        lines=pa.int32(),
+    ),
+    "parsed": _table(
+        repo=TEXT,
+        path=TEXT,
+        language=TEXT,
+        status=TEXT,
+        error_share=(pa.float32(),),
+        imports=pa.list_(pa.field("element", TEXT, nullable=False)),
+    ),
+    "documents": _table(**_DOCUMENT),
+    "corpus": _table(**_DOCUMENT),
+    "edges": _table(repo=TEXT, importer=TEXT, imported=TEXT),
+    "rejects": _table(key=TEXT, verb=TEXT, reason=TEXT, detail=(TEXT,), files=pa.int64(), bytes=pa.int64()),
+    "clusters": _table(
+        id=TEXT,
+        cluster=TEXT,
+        kept=pa.bool_(),
+        keeper=TEXT,
+        level=TEXT,
+        similarity=pa.float32(),
+        exact=pa.bool_(),
+    ),
+    "spans": _table(
+        split=TEXT,
+        sequence=pa.int64(),
+        start=pa.int32(),
+        end=pa.int32(),
+        document=TEXT,
+        token=pa.int64(),
+        mode=TEXT,
+        cut=(pa.int64(),),
+        hole=(pa.int64(),),
+    ),
+    "problems": _table(
+        suite=TEXT,
+        problem=TEXT,
+        language=TEXT,
+        prompt=TEXT,
+        suffix=(TEXT,),
+        header=TEXT,
+        test=TEXT,
+        entry_point=(TEXT,),
+        stop=pa.list_(pa.field("element", TEXT, nullable=False)),
+        reference=(TEXT,),
+        text=TEXT,
+    ),
+    "samples": _table(
+        suite=TEXT,
+        problem=TEXT,
+        sample=pa.int32(),
+        completion=TEXT,
+        finish=TEXT,
+        tokens=(pa.int32(),),
+        seed=(pa.int64(),),
+    ),
+    "verdicts": _table(
+        suite=TEXT,
+        problem=TEXT,
+        sample=pa.int32(),
+        verdict=TEXT,
+        detail=(TEXT,),
+        cpu_seconds=pa.float32(),
+        wall_seconds=pa.float32(),
+        memory_bytes=pa.int64(),
+        program=TEXT,
+    ),
+}
+"""The tables.  Tables that hold no parquet (tokenizer, tokens, model, report) have a name only."""
+
+SCHEMA_VERSION = 1
+
+
+class Refusal(Exception):
+    """Something the person running the command can put right: what is wrong, where, what to do next."""
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a table: its name below the table, how many rows it has (0 if not counted)."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished directory.  ``part("rejects")`` and the like are its neighbouring tables."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        return str(self.manifest["digest"])
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        counts: Mapping[str, Any] = self.manifest["counts"]
+        return counts
+
+    def shards(self, part: str = "") -> list[Shard]:
+        """The shards of the table itself, or of one of its parts, in name order."""
+        return [Shard(**shard) for shard in self.manifest["parts"].get(part, ())]
+
+    def file(self, shard: Shard) -> Path:
+        """The path of a shard after its hash was checked; refuses a file that changed since."""
+        path = self.path / shard.name
+        if sha256_of(path) != shard.sha256:
+            raise Refusal(
+                f"{path} is not the file that {self.manifest['made_by']} wrote (its hash differs "
+                f"from the manifest): delete {self.path} and run again to rebuild it."
+            )
+        return path
+
+    def frame(self, shard: Shard) -> pl.DataFrame:
+        """One shard in memory."""
+        frame = pl.from_arrow(pq.read_table(self.file(shard)))
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def batches(self, shard: Shard, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """One shard as Arrow batches of bounded size, for tables larger than memory."""
+        yield from pq.ParquetFile(self.file(shard)).iter_batches(batch_size=1024, columns=columns)
+
+    def scan(self, part: str = "") -> pl.LazyFrame:
+        """All shards of a part, lazily."""
+        paths = [self.file(shard) for shard in self.shards(part)]
+        if not paths:
+            schema = SCHEMAS[part or str(self.manifest["table"]).split("/")[0]]
+            empty = pl.from_arrow(schema.empty_table())
+            assert isinstance(empty, pl.DataFrame)
+            return empty.lazy()
+        return pl.scan_parquet(paths)
+
+
+def read(path: Path, table: str | None = None) -> Table:
+    """The finished table at ``path``; refuses a missing, unfinished, damaged or different one.
+
+    Args:
+        path: Directory of the table.
+        table: Name of the table that is wanted, a key of ``SCHEMAS`` or "tokens", "model", …
+    """
+    manifest_path = path / "manifest.json"
+    if not path.is_dir():
+        raise Refusal(f"{path} does not exist: run the verb that writes it, or `make` for all of them.")
+    if not manifest_path.exists():
+        raise Refusal(
+            f"{path} has no manifest.json: the verb that writes it has not finished there. "
+            "Run it again; it resumes."
+        )
+    try:
+        manifest = json.loads(manifest_path.read_text())
+        found = Table(path, manifest)
+        sizes = [(shard, path / shard.name) for part in manifest["parts"] for shard in found.shards(part)]
+        kind = manifest["table"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refusal(f"{manifest_path} is damaged ({error!r}): delete {path} and run again.") from None
+    if table is not None and kind != f"{table}/{SCHEMA_VERSION}":
+        raise Refusal(f"{path} holds {kind}, but {table}/{SCHEMA_VERSION} is wanted here.")
+    for shard, file in sizes:
+        if not file.exists() or file.stat().st_size != shard.bytes:
+            raise Refusal(
+                f"{file} is missing or not the size that its manifest states: "
+                f"delete {path} and run again to rebuild it."
+            )
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+Content = pl.DataFrame | pa.Table | np.ndarray | bytes | Path
+"""What a unit of work may write: rows, an array (.npy), bytes, or a finished file to move in."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A table being written.  Picklable: worker processes write their units through it."""
+
+    path: Path
+    table: str
+    made_by: str
+    settings: Mapping[str, Any]
+    inputs: list[dict[str, str]]
+    started: float
+
+    def left(self, units: Iterable[str]) -> list[str]:
+        """The units that no earlier, interrupted run has already finished."""
+        return [unit for unit in units if not self._record(unit).exists()]
+
+    def write(
+        self,
+        unit: str,
+        contents: Mapping[str, Content],
+        *,
+        came_in: int = 0,
+        went_out: int | None = None,
+    ) -> None:
+        """Write all that one unit of work yields, then its record; until then it counts as not done.
+
+        Args:
+            unit: A file-name-safe name, unique in the table.
+            contents: By part: "" is the table itself, "rejects" and the like its neighbours.  Rows are
+                checked against the part's schema and become ``<part>/<unit>.parquet``, an array
+                ``.npy``.  A key that holds a dot is a plain file of that name.
+            came_in: Rows, or files where rows are joined, that the unit was given.
+            went_out: The same for what it kept; the rows of the main part if not given.
+        """
+        shards: list[tuple[str, Shard]] = []
+        reasons: Counter[str] = Counter()
+        kept = 0
+        for part, content in contents.items():
+            if isinstance(content, pl.DataFrame):
+                content = content.to_arrow()
+            if isinstance(content, pa.Table):
+                shard = self._write_rows(part, unit, content)
+                if part == "rejects":
+                    reasons.update(_reasons(content))
+            else:
+                shard = self._write_file(part, unit, content)
+            if part == "":
+                kept = shard.rows
+            shards.append((part if "." not in part else "", shard))
+        record = {
+            "shards": [(part, asdict(shard)) for part, shard in shards],
+            "in": came_in,
+            "out": kept if went_out is None else went_out,
+            "rejected": dict(sorted(reasons.items())),
+        }
+        _write_aside(self._record(unit), json.dumps(record).encode())
+
+    def seal(self, **more: Any) -> Table:
+        """Write the manifest: from here on the table is finished.
+
+        Args:
+            more: Further facts for the manifest; they are no part of the digest.
+        """
+        parts: dict[str, list[dict[str, Any]]] = {}
+        counts: dict[str, Any] = {"in": 0, "out": 0, "rejected": Counter()}
+        for file in sorted((self.path / ".units").glob("*.json")):
+            record = json.loads(file.read_text())
+            counts["in"] += record["in"]
+            counts["out"] += record["out"]
+            counts["rejected"].update(record["rejected"])
+            for part, shard in record["shards"]:
+                parts.setdefault(part, []).append(shard)
+        for shards in parts.values():
+            shards.sort(key=lambda shard: shard["name"])
+        counts["rejected"] = dict(sorted(counts["rejected"].items()))
+        content = [f"{self.table}/{SCHEMA_VERSION}"]
+        content += [f"{s['name']} {s['sha256']}" for part in sorted(parts) for s in parts[part]]
+        finished = time.time()
+        manifest = {
+            "table": f"{self.table}/{SCHEMA_VERSION}",
+            "made_by": self.made_by,
+            "fathom": VERSION,
+            "settings": self.settings,
+            "inputs": self.inputs,
+            "digest": hashlib.sha256("\n".join(content).encode()).hexdigest(),
+            "counts": counts,
+            "parts": {part: parts[part] for part in sorted(parts)},
+            "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
+            "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
+            "seconds": round(finished - self.started, 3),
+            **more,
+        }
+        _write_aside(self.path / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+        shutil.rmtree(self.path / ".units")
+        (self.path / ".plan.json").unlink(missing_ok=True)
+        return Table(self.path, manifest)
+
+    def _record(self, unit: str) -> Path:
+        return self.path / ".units" / f"{unit}.json"
+
+    def _write_rows(self, part: str, unit: str, rows: pa.Table) -> Shard:
+        schema = SCHEMAS.get(part or self.table)
+        if schema is not None:
+            rows = conform(rows, schema, f"{self.made_by}: {part or self.table}")
+        name = f"{part}/{unit}.parquet" if part else f"{unit}.parquet"
+        final = self.path / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        aside = final.with_name(f".{final.name}.part")
+        write_parquet(aside, rows)
+        return self._publish(aside, final, rows.num_rows)
+
+    def _write_file(self, part: str, unit: str, content: np.ndarray | bytes | Path) -> Shard:
+        is_array = isinstance(content, np.ndarray)
+        named = part if "." in part else (f"{part}/{unit}" if part else unit) + (".npy" if is_array else "")
+        final = self.path / named
+        final.parent.mkdir(parents=True, exist_ok=True)
+        aside = final.with_name(f".{final.name}.part")
+        if isinstance(content, np.ndarray):
+            with aside.open("wb") as file:
+                np.save(file, content)
+        elif isinstance(content, Path):
+            os.replace(content, aside)
+        else:
+            aside.write_bytes(content)
+        return self._publish(aside, final, len(content) if isinstance(content, np.ndarray) else 0)
+
+    def _publish(self, aside: Path, final: Path, rows: int) -> Shard:
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        name = final.relative_to(self.path).as_posix()
+        shard = Shard(name, rows, aside.stat().st_size, sha256_of(aside))
+        os.replace(aside, final)
+        return shard
+
+
+@contextmanager
+def building(
+    path: Path, table: str, *, made_by: str, settings: Any, inputs: Iterable[Table] = (), **pins: str
+) -> Iterator[Output | Table]:
+    """Open ``path`` for writing: yields the finished ``Table`` if it is up to date, else an ``Output``.
+
+    A table is up to date if it was made by the same verb and version from the same settings and the
+    same inputs.  An unfinished one of the same plan is taken up where it stopped; anything else that a
+    verb left at ``path`` is cleared.
+
+    Args:
+        settings: The verb's settings dataclass; it must hold nothing that does not change the result.
+        inputs: The tables that are read.
+        pins: Hashes of inputs that are not tables, by name (a list of packages, a folder).
+    """
+    plan = {
+        "table": f"{table}/{SCHEMA_VERSION}",
+        "made_by": made_by,
+        "fathom": VERSION,
+        "settings": json.loads(
+            json.dumps(asdict(settings) if is_dataclass(settings) else settings, default=str)
+        ),  # type: ignore[arg-type]
+        "inputs": [
+            {
+                "table": str(source.manifest["table"]),
+                "made_by": str(source.manifest["made_by"]),
+                "digest": source.digest,
+            }
+            for source in inputs
+        ]
+        + [{"table": name, "made_by": "", "digest": pin} for name, pin in sorted(pins.items())],
+    }
+    _refuse_foreign(path)
+    path.mkdir(parents=True, exist_ok=True)
+    with _only_writer(path):
+        if (path / "manifest.json").exists():
+            try:
+                done = read(path, table)
+            except Refusal:
+                done = None
+            if done is not None and all(done.manifest.get(key) == plan[key] for key in plan):
+                os.utime(path / "manifest.json")
+                log.info("%s: %s is up to date", made_by, path)
+                yield done
+                return
+        plan_file = path / ".plan.json"
+        if not plan_file.exists() or plan_file.read_text() != json.dumps(plan):
+            # What vouches for the rest goes first: a kill in between must not leave a false witness.
+            for name in ("manifest.json", ".plan.json"):
+                (path / name).unlink(missing_ok=True)
+            for left in path.iterdir():
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left)
+                elif left.name != LOCK:
+                    left.unlink()
+            _write_aside(plan_file, json.dumps(plan).encode())
+        (path / ".units").mkdir(exist_ok=True)
+        yield Output(path, table, made_by, plan["settings"], plan["inputs"], time.time())  # type: ignore[arg-type]
+
+
+def conform(rows: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
+    """``rows`` with exactly the columns and types of ``schema``; a wrong column is a bug of the caller."""
+    missing = set(schema.names) ^ set(rows.column_names)
+    assert not missing, f"{where}: columns differ from the schema: {sorted(missing)}"
+    for field in schema:
+        assert field.nullable or rows[field.name].null_count == 0, f"{where}: null in column {field.name}"
+    return rows.select(schema.names).cast(schema)
+
+
+def write_parquet(path: Path, rows: pa.Table) -> None:
+    """zstd parquet whose row groups stay under ``ROW_GROUP_BYTES`` of data (or hold a single row)."""
+    with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
+        for group in _groups(rows):
+            writer.write_table(group)
+
+
+def rejects(rows: Iterable[tuple[str, str, str | None, int, int]], verb: str) -> pa.Table:
+    """Rows (key, reason, detail, files, bytes) as a rejects table of ``verb``, sorted by key."""
+    columns = list(zip(*sorted(rows, key=lambda row: (row[0], row[1])), strict=True)) or [()] * 5
+    key, reason, detail, files, size = columns
+    return pa.table([key, [verb] * len(key), reason, detail, files, size], schema=SCHEMAS["rejects"])
+
+
+def _groups(rows: pa.Table) -> Iterator[pa.Table]:
+    start = 0
+    while start < rows.num_rows or start == 0:
+        length = rows.num_rows - start
+        while length > 1 and rows.slice(start, length).nbytes > ROW_GROUP_BYTES:
+            length = (length + 1) // 2
+        yield rows.slice(start, length)
+        start += max(length, 1)
+
+
+def _reasons(rows: pa.Table) -> Counter[str]:
+    counts = rows["reason"].value_counts().to_pylist()
+    return Counter({row["values"]: row["counts"] for row in counts})
+
+
+def _write_aside(final: Path, content: bytes) -> None:
+    aside = final.with_name(f".{final.name}.part")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, final)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Never clear a directory that a verb did not make."""
+    ours = (".plan.json", "manifest.json", LOCK)
+    if path.exists() and not path.is_dir():
+        raise Refusal(f"{path} is a file: give a directory for the table to be written.")
+    if path.is_dir() and any(path.iterdir()) and not any((path / name).exists() for name in ours):
+        raise Refusal(f"{path} holds files that are not a table: give an empty or a new directory.")
+
+
+@contextmanager
+def _only_writer(path: Path) -> Iterator[None]:
+    with (path / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(f"{path} is being written by another process: wait for it, or stop it.") from None
+        yield

@@ -1,0 +1,108 @@
+"""One TOML file describes a run: the table ``[dedup.scan]`` holds the settings of ``dedup scan``.
+
+Every verb has the form ``stage verb SRC… DST --run FILE``.  A flag wins over the file, the file over
+the default.  Answers go to stdout, progress and the closing table to stderr.  What the person at the
+keyboard can put right is one line and exit code 1; a usage error exits with 2; a bug shows its
+traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from cyclopts.config import Toml
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table as Grid
+
+import corpus
+from corpus import Refusal
+
+STAGES = ("crawl", "dedup", "train", "evals")
+
+
+def stage(name: str, about: str) -> App:
+    """A stage's command line, whose flags can also be set in the stage's tables of a run file."""
+    app = App(
+        name=name,
+        help=about,
+        version=corpus.VERSION,
+        default_parameter=Parameter(negative=()),
+        result_action="return_value",
+    )
+
+    @app.meta.default
+    def launch(
+        *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        run: Annotated[Path | None, Parameter(help="Run file; flags given here win over it.")] = None,
+    ) -> None:
+        console = Console(stderr=True)
+        handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="[%X]")
+        logging.basicConfig(level="INFO", format="%(message)s", handlers=[handler])
+        for chatty in ("httpx", "httpcore", "datasets", "transformers", "filelock"):
+            logging.getLogger(chatty).setLevel("WARNING")
+        try:
+            if run is not None:
+                _check(run, app)
+                app.config = Toml(run, root_keys=name, search_parents=False)
+            result = app(words)
+        except Refusal as refusal:
+            _stop(f"{name}: {refusal}", 1)
+        except KeyboardInterrupt:
+            _stop(f"{name}: stopped; run again to resume.", 130)
+        except BrokenPipeError:
+            _stop("", 141)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
+                raise
+            where = f" while writing {error.filename}" if error.filename else ""
+            _stop(f"{name}: no space left on the disk{where}: free some and run again; it resumes.", 1)
+        if isinstance(result, corpus.Table):
+            console.print(closing(result))
+        elif isinstance(result, int):
+            raise SystemExit(result)
+
+    return app
+
+
+def closing(table: corpus.Table) -> Grid:
+    """The small table that every verb ends with: in, out, dropped by reason, seconds."""
+    counts, manifest = table.counts, table.manifest
+    grid = Grid(box=None, show_header=False, padding=(0, 1))
+    grid.add_row(str(manifest["made_by"]), str(table.path))
+    grid.add_row("  in", f"{counts['in']:,}")
+    grid.add_row("  out", f"{counts['out']:,}")
+    for reason, count in counts["rejected"].items():
+        grid.add_row(f"  {reason}", f"{count:,}")
+    grid.add_row("  seconds", f"{manifest['seconds']:,.1f}")
+    return grid
+
+
+def _check(run: Path, app: App) -> None:
+    """Refuse a run file that cannot be read, and tables that no verb would look at."""
+    try:
+        tables: dict[str, Any] = tomllib.loads(run.read_text())
+    except OSError as error:
+        raise Refusal(
+            f"{run}: {error.strerror}: give the path of a run file, such as runs/tiny.toml."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refusal(f"{run} is not TOML: {error}.") from None
+    if stray := sorted(set(tables) - set(STAGES)):
+        raise Refusal(f"{run} has a table [{stray[0]}], but the stages are: {', '.join(STAGES)}.")
+    verbs = sorted(verb for verb in app if not verb.startswith("-"))
+    mine = tables.get(app.name[0], {})
+    if stray := sorted(set(mine) - set(verbs)):
+        raise Refusal(f"{run} has [{app.name[0]}.{stray[0]}], but the verbs are: {', '.join(verbs)}.")
+
+
+def _stop(message: str, code: int) -> None:
+    if message:
+        print(message, file=sys.stderr)
+    raise SystemExit(code)
