@@ -29,12 +29,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from schemas import SCHEMA_VERSION, SCHEMAS
 
 log = logging.getLogger(__name__)
 
@@ -44,134 +46,7 @@ ROW_GROUP_BYTES = 64 << 20
 """Row groups are cut by bytes: whole repositories in one row group overflowed the 2 GB offsets of
 other corpora (stack-v3-train, discussion 1)."""
 
-TEXT = pa.large_string()
-
 LOCK = ".fathom.lock"
-
-
-def _table(**columns: pa.DataType | tuple[pa.DataType]) -> pa.Schema:
-    """Columns are non-null; a one-element tuple marks a nullable one."""
-    return pa.schema(
-        pa.field(name, kind[0] if isinstance(kind, tuple) else kind, nullable=isinstance(kind, tuple))
-        for name, kind in columns.items()
-    )
-
-
-SPAN = pa.struct(
-    [
-        pa.field("path", TEXT, nullable=False),
-        pa.field("start", pa.int64(), nullable=False),
-        pa.field("end", pa.int64(), nullable=False),
-    ]
-)
-"""Where a file's own text stands in its document: ``document[start:end]``, in Unicode characters."""
-
-_DOCUMENT = dict(
-    id=TEXT,
-    repo=TEXT,
-    revision=TEXT,
-    part=pa.int32(),
-    level=TEXT,
-    language=TEXT,
-    license=(TEXT,),
-    stars=(pa.int32(),),
-    text=TEXT,
-    files=pa.list_(pa.field("element", SPAN, nullable=False)),
-    bytes=pa.int64(),
-)
-
-SCHEMAS: dict[str, pa.Schema] = {
-    "repos": _table(
-        repo=TEXT,
-        revision=TEXT,
-        source=TEXT,
-        url=TEXT,
-        license=(TEXT,),
-        stars=(pa.int32(),),
-        bytes=(pa.int64(),),
-    ),
-    "files": _table(
-        repo=TEXT,
-        path=TEXT,
-        revision=TEXT,
-        language=TEXT,
-        license=(TEXT,),
-        stars=(pa.int32(),),
-        encoding=TEXT,
-        text=TEXT,
-        sha256=TEXT,
-        bytes=pa.int64(),
-        lines=pa.int32(),
-    ),
-    "parsed": _table(
-        repo=TEXT,
-        path=TEXT,
-        language=TEXT,
-        status=TEXT,
-        error_share=(pa.float32(),),
-        imports=pa.list_(pa.field("element", TEXT, nullable=False)),
-    ),
-    "documents": _table(**_DOCUMENT),
-    "corpus": _table(**_DOCUMENT),
-    "edges": _table(repo=TEXT, importer=TEXT, imported=TEXT),
-    "rejects": _table(key=TEXT, verb=TEXT, reason=TEXT, detail=(TEXT,), files=pa.int64(), bytes=pa.int64()),
-    "clusters": _table(
-        id=TEXT,
-        cluster=TEXT,
-        kept=pa.bool_(),
-        keeper=TEXT,
-        level=TEXT,
-        similarity=pa.float32(),
-        exact=pa.bool_(),
-    ),
-    "spans": _table(
-        split=TEXT,
-        sequence=pa.int64(),
-        start=pa.int32(),
-        end=pa.int32(),
-        document=TEXT,
-        token=pa.int64(),
-        mode=TEXT,
-        cut=(pa.int64(),),
-        hole=(pa.int64(),),
-    ),
-    "problems": _table(
-        suite=TEXT,
-        problem=TEXT,
-        language=TEXT,
-        prompt=TEXT,
-        suffix=(TEXT,),
-        header=TEXT,
-        test=TEXT,
-        entry_point=(TEXT,),
-        stop=pa.list_(pa.field("element", TEXT, nullable=False)),
-        reference=(TEXT,),
-        text=TEXT,
-    ),
-    "samples": _table(
-        suite=TEXT,
-        problem=TEXT,
-        sample=pa.int32(),
-        completion=TEXT,
-        finish=TEXT,
-        tokens=(pa.int32(),),
-        seed=(pa.int64(),),
-    ),
-    "verdicts": _table(
-        suite=TEXT,
-        problem=TEXT,
-        sample=pa.int32(),
-        verdict=TEXT,
-        detail=(TEXT,),
-        cpu_seconds=pa.float32(),
-        wall_seconds=pa.float32(),
-        memory_bytes=pa.int64(),
-        program=TEXT,
-    ),
-}
-"""The tables.  Tables that hold no parquet (tokenizer, tokens, model, report) have a name only."""
-
-SCHEMA_VERSION = 1
 
 
 class Refusal(Exception):
@@ -233,7 +108,7 @@ class Table:
 
     def scan(self, part: str = "") -> pl.LazyFrame:
         """All shards of a part, lazily."""
-        paths = [self.file(shard) for shard in self.shards(part)]
+        paths = [self.file(shard) for shard in self.shards(part) if shard.name.endswith(".parquet")]
         if not paths:
             schema = SCHEMAS[part or str(self.manifest["table"]).split("/")[0]]
             empty = pl.from_arrow(schema.empty_table())
@@ -283,7 +158,7 @@ def sha256_of(path: Path) -> str:
 
 # ---------------------------------------------------------------------------------------- writing
 
-Content = pl.DataFrame | pa.Table | np.ndarray | bytes | Path
+Content: TypeAlias = pl.DataFrame | pa.Table | np.ndarray[Any, Any] | bytes | Path
 """What a unit of work may write: rows, an array (.npy), bytes, or a finished file to move in."""
 
 
@@ -407,7 +282,7 @@ class Output:
             with aside.open("wb") as file:
                 np.save(file, content)
         elif isinstance(content, Path):
-            os.replace(content, aside)
+            content.replace(aside)
         else:
             aside.write_bytes(content)
         return self._publish(aside, final, len(content) if isinstance(content, np.ndarray) else 0)
@@ -417,7 +292,7 @@ class Output:
             os.fsync(file.fileno())
         name = final.relative_to(self.path).as_posix()
         shard = Shard(name, rows, aside.stat().st_size, sha256_of(aside))
-        os.replace(aside, final)
+        aside.replace(final)
         return shard
 
 
@@ -436,22 +311,17 @@ def building(
         inputs: The tables that are read.
         pins: Hashes of inputs that are not tables, by name (a list of packages, a folder).
     """
+    sources = [
+        {key: str(source.manifest[key]) for key in ("table", "made_by", "digest")} for source in inputs
+    ]
+    sources += [{"table": name, "made_by": "", "digest": pin} for name, pin in sorted(pins.items())]
+    resolved = json.loads(json.dumps(_as_dict(settings), default=str))
     plan = {
         "table": f"{table}/{SCHEMA_VERSION}",
         "made_by": made_by,
         "fathom": VERSION,
-        "settings": json.loads(
-            json.dumps(asdict(settings) if is_dataclass(settings) else settings, default=str)
-        ),  # type: ignore[arg-type]
-        "inputs": [
-            {
-                "table": str(source.manifest["table"]),
-                "made_by": str(source.manifest["made_by"]),
-                "digest": source.digest,
-            }
-            for source in inputs
-        ]
-        + [{"table": name, "made_by": "", "digest": pin} for name, pin in sorted(pins.items())],
+        "settings": resolved,
+        "inputs": sources,
     }
     _refuse_foreign(path)
     path.mkdir(parents=True, exist_ok=True)
@@ -478,7 +348,11 @@ def building(
                     left.unlink()
             _write_aside(plan_file, json.dumps(plan).encode())
         (path / ".units").mkdir(exist_ok=True)
-        yield Output(path, table, made_by, plan["settings"], plan["inputs"], time.time())  # type: ignore[arg-type]
+        yield Output(path, table, made_by, resolved, sources, time.time())
+
+
+def _as_dict(settings: Any) -> Any:
+    return asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else settings
 
 
 def conform(rows: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
@@ -525,7 +399,7 @@ def _write_aside(final: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(aside, final)
+    aside.replace(final)
 
 
 def _refuse_foreign(path: Path) -> None:

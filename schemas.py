@@ -1,0 +1,137 @@
+"""The columns of every table: the interface between stages, and between people.
+
+``docs/contract.md`` says in words what each column holds; a test holds the two together.  Columns are
+non-null unless declared as a one-element tuple.  Text is ``large_string``: one shard may hold more than
+the 2 GB that 32-bit offsets reach.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+TEXT = pa.large_string()
+
+SCHEMA_VERSION = 1
+
+
+def _table(**columns: pa.DataType | tuple[pa.DataType]) -> pa.Schema:
+    """Columns are non-null; a one-element tuple marks a nullable one."""
+    return pa.schema(
+        pa.field(name, kind[0] if isinstance(kind, tuple) else kind, nullable=isinstance(kind, tuple))
+        for name, kind in columns.items()
+    )
+
+
+SPAN = pa.struct(
+    [
+        pa.field("path", TEXT, nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("end", pa.int64(), nullable=False),
+    ]
+)
+"""Where a file's own text stands in its document: ``document[start:end]``, in Unicode characters."""
+
+_DOCUMENT = {
+    "id": TEXT,
+    "repo": TEXT,
+    "revision": TEXT,
+    "part": pa.int32(),
+    "level": TEXT,
+    "language": TEXT,
+    "license": (TEXT,),
+    "stars": (pa.int32(),),
+    "text": TEXT,
+    "files": pa.list_(pa.field("element", SPAN, nullable=False)),
+    "bytes": pa.int64(),
+}
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "repos": _table(
+        repo=TEXT,
+        revision=TEXT,
+        source=TEXT,
+        url=TEXT,
+        license=(TEXT,),
+        stars=(pa.int32(),),
+        bytes=(pa.int64(),),
+    ),
+    "files": _table(
+        repo=TEXT,
+        path=TEXT,
+        revision=TEXT,
+        language=TEXT,
+        license=(TEXT,),
+        stars=(pa.int32(),),
+        encoding=TEXT,
+        text=TEXT,
+        sha256=TEXT,
+        bytes=pa.int64(),
+        lines=pa.int32(),
+    ),
+    "parsed": _table(
+        repo=TEXT,
+        path=TEXT,
+        language=TEXT,
+        status=TEXT,
+        error_share=(pa.float32(),),
+        imports=pa.list_(pa.field("element", TEXT, nullable=False)),
+    ),
+    "documents": _table(**_DOCUMENT),
+    "corpus": _table(**_DOCUMENT),
+    "edges": _table(repo=TEXT, importer=TEXT, imported=TEXT),
+    "rejects": _table(key=TEXT, verb=TEXT, reason=TEXT, detail=(TEXT,), files=pa.int64(), bytes=pa.int64()),
+    "clusters": _table(
+        id=TEXT,
+        cluster=TEXT,
+        kept=pa.bool_(),
+        keeper=TEXT,
+        level=TEXT,
+        similarity=pa.float32(),
+        exact=pa.bool_(),
+    ),
+    "spans": _table(
+        split=TEXT,
+        sequence=pa.int64(),
+        start=pa.int32(),
+        end=pa.int32(),
+        document=TEXT,
+        token=pa.int64(),
+        mode=TEXT,
+        cut=(pa.int64(),),
+        hole=(pa.int64(),),
+    ),
+    "problems": _table(
+        suite=TEXT,
+        problem=TEXT,
+        language=TEXT,
+        prompt=TEXT,
+        suffix=(TEXT,),
+        header=TEXT,
+        test=TEXT,
+        entry_point=(TEXT,),
+        stop=pa.list_(pa.field("element", TEXT, nullable=False)),
+        reference=(TEXT,),
+        text=TEXT,
+    ),
+    "samples": _table(
+        suite=TEXT,
+        problem=TEXT,
+        sample=pa.int32(),
+        completion=TEXT,
+        finish=TEXT,
+        tokens=(pa.int32(),),
+        seed=(pa.int64(),),
+    ),
+    "verdicts": _table(
+        suite=TEXT,
+        problem=TEXT,
+        sample=pa.int32(),
+        verdict=TEXT,
+        detail=(TEXT,),
+        cpu_seconds=pa.float32(),
+        wall_seconds=pa.float32(),
+        memory_bytes=pa.int64(),
+        program=TEXT,
+    ),
+}
+"""The tables.  Tables that hold no parquet (tokenizer, tokens, model, report) have a name only."""
