@@ -35,6 +35,7 @@ def stage(name: str, about: str) -> App:
         version=corpus.VERSION,
         default_parameter=Parameter(negative=()),
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
 
     @app.meta.default
@@ -94,6 +95,10 @@ def _check(run: Path, app: App) -> None:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refusal(f"{run} is not TOML: {error}.") from None
+    for stage_name, verb_tables in tables.items():
+        inner = verb_tables.values() if isinstance(verb_tables, dict) else [None]
+        if not all(isinstance(table, dict) for table in inner):
+            raise Refusal(f"{run}: [{stage_name}] holds a bare value: settings stand in [stage.verb] tables.")
     if stray := sorted(set(tables) - set(STAGES)):
         raise Refusal(f"{run} has a table [{stray[0]}], but the stages are: {', '.join(STAGES)}.")
     verbs = sorted(verb for verb in app if not verb.startswith("-"))

@@ -1,0 +1,47 @@
+"""A pass runs every unit once, in any number of processes, and one failure stops no other unit."""
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import passes
+from corpus import Refusal
+
+
+def touch(folder: Path, unit: str) -> None:
+    if unit == "bad":
+        raise ValueError("this unit is broken")
+    if unit == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    with (folder / unit).open("a") as file:
+        file.write("once")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_every_unit_is_done_exactly_once(tmp_path: Path, workers: int) -> None:
+    units = [f"{n:02}" for n in range(20)]
+    passes.each(partial(touch, tmp_path), units, label="touch", workers=workers)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(units, "once")
+
+
+def test_a_failing_unit_is_raised_after_the_others_have_finished(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="this unit is broken"):
+        passes.each(partial(touch, tmp_path), ["bad", *"abcdef"], label="touch", workers=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == list("abcdef")
+
+
+def test_a_worker_that_is_killed_ends_in_one_line_of_advice(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="fewer --workers"):
+        passes.each(partial(touch, tmp_path), ["a", "killed", "b"], label="touch", workers=2)
+
+
+def test_no_units_is_no_work(tmp_path: Path) -> None:
+    passes.each(partial(touch, tmp_path), [], label="touch", workers=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_passes_every_item_on() -> None:
+    assert list(passes.progress(iter("abc"), label="letters")) == ["a", "b", "c"]

@@ -1,0 +1,104 @@
+"""The command frame: flags win over the run file, and mistakes are one line that says what to do."""
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cyclopts import Parameter
+
+import runfile
+from corpus import Refusal
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    ngram: int = 5
+    """Words per shingle."""
+
+
+def run(words: list[str], capsys: pytest.CaptureFixture[str], scan: object = None) -> tuple[int, str, str]:
+    """Run a small stage of one verb; gives its exit code, stdout and stderr."""
+    app = runfile.stage("dedup", "A stage.")
+
+    def verb(src: Path, /, *, settings: Scan = Scan()) -> None:
+        """Say the n-gram."""
+        print(settings.ngram)
+
+    app.command(scan or verb, name="scan")
+    try:
+        app.meta(words)
+        code = 0
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def written(tmp_path: Path, text: str) -> str:
+    (tmp_path / "run.toml").write_text(text)
+    return str(tmp_path / "run.toml")
+
+
+def test_the_file_wins_over_the_default_and_a_flag_over_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "[dedup.scan]\nngram = 7\n[train.pack]\nlength = 9\n")
+    assert run(["scan", "x"], capsys)[1] == "5\n"
+    assert run(["scan", "x", "--run", file], capsys)[1] == "7\n"
+    assert run(["scan", "x", "--run", file, "--ngram", "9"], capsys)[1] == "9\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[dedup.scan]\nngrams = 7\n", "ngrams"),
+        ("[dedup.skan]\nngram = 7\n", "the verbs are: scan"),
+        ("[dedupe.scan]\nngram = 7\n", "the stages are"),
+        ("[dedup.scan\n", "is not TOML"),
+        ("[dedup.scan]\nngram = 'many'\n", "many"),
+        ("[dedup]\nscan = 3\n", "scan"),
+        ("dedup = 3\n", "dedup"),
+    ],
+)
+def test_a_mistake_in_the_run_file_is_named_and_nothing_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    code, out, err = run(["scan", "x", "--run", written(tmp_path, text)], capsys)
+    assert code != 0 and out == "" and words in err and "Traceback" not in err
+
+
+def test_a_run_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(["scan", "x", "--run", "none.toml"], capsys)
+    assert (code, err.count("\n")) == (1, 1) and err.startswith("dedup: none.toml: No such file")
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "words"),
+    [
+        (Refusal("put it right"), 1, "dedup: put it right\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out/x"),
+            1,
+            "no space left on the disk while writing out/x",
+        ),
+        (KeyboardInterrupt(), 130, "run again to resume"),
+    ],
+)
+def test_what_the_user_can_mend_is_a_line_and_an_exit_code(
+    capsys: pytest.CaptureFixture[str], failure: BaseException, code: int, words: str
+) -> None:
+    def scan(src: Path) -> None:
+        raise failure
+
+    got, _, err = run(["scan", "x"], capsys, scan)
+    assert got == code and words in err
+
+
+def test_a_bug_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def scan(src: Path) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(["scan", "x"], capsys, scan)
