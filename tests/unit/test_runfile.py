@@ -58,8 +58,8 @@ def test_the_file_wins_over_the_default_and_a_flag_over_the_file(
         ("[dedupe.scan]\nngram = 7\n", "the stages are"),
         ("[dedup.scan\n", "is not TOML"),
         ("[dedup.scan]\nngram = 'many'\n", "many"),
-        ("[dedup]\nscan = 3\n", "scan"),
-        ("dedup = 3\n", "dedup"),
+        ("[dedup]\nscan = 3\n", "bare value"),
+        ("dedup = 3\n", "bare value"),
     ],
 )
 def test_a_mistake_in_the_run_file_is_named_and_nothing_runs(
