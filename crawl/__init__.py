@@ -1,1 +1,1 @@
-"""crawl"""
+"""From repos to documents: list, fetch, filter, parse, order and screen source code."""

@@ -1,0 +1,64 @@
+"""The verbs of ``crawl``: what each reads and writes.  The work is in the modules they import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import corpus
+import crawl
+import runfile
+from crawl.config import Fetch, Filter, List
+
+app = runfile.stage("crawl", crawl.__doc__ or "")
+
+
+@app.command(name="list")
+def list_(dst: Path, /, *, settings: List = List()) -> corpus.Table:
+    """List the repos to fetch, each at one revision, from packages, git URLs and folders.
+
+    Args:
+        dst: The table of repos to write.
+    """
+    from crawl import listing
+
+    return listing.list_repos(dst, settings)
+
+
+@app.command
+def fetch(
+    src: Path,
+    dst: Path,
+    /,
+    *,
+    settings: Fetch = Fetch(),
+    cache: Annotated[Path | None, Parameter(env_var="FATHOM_CACHE")] = None,
+    workers: int = 0,
+) -> corpus.Table:
+    """Download every listed repo and read its files as text, each with its language and licence.
+
+    Args:
+        src: The table of repos, from `crawl list`.
+        dst: The table of files to write.
+        cache: Where downloads are kept; ~/.cache/fathom if not given.
+        workers: Processes that read archives; 0 is one per processor.
+    """
+    from crawl import fetch
+
+    return fetch.fetch_repos(src, dst, settings, cache, workers)
+
+
+@app.command(name="filter")
+def filter_(src: Path, dst: Path, /, *, settings: Filter = Filter(), workers: int = 0) -> corpus.Table:
+    """Keep the files that pass the licence policy and the paper's rules (section 2.1).
+
+    Args:
+        src: The table of files, from `crawl fetch`.
+        dst: The table of kept files to write.
+        workers: Processes; 0 is one per processor.
+    """
+    from crawl import filter as filters
+
+    return filters.filter_files(src, dst, settings, workers)

@@ -1,0 +1,74 @@
+"""The settings of every verb of ``crawl``: what changes a result, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cyclopts import Parameter
+
+PERMISSIVE = (
+    "0BSD",
+    "Apache-2.0",
+    "Artistic-2.0",
+    "BSD-1-Clause",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSD-4-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "HPND",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "NCSA",
+    "PSF-2.0",
+    "Python-2.0",
+    "TCL",
+    "Unicode-3.0",
+    "Unlicense",
+    "UPL-1.0",
+    "WTFPL",
+    "X11",
+    "Zlib",
+)
+"""SPDX identifiers of licences that ask for no more than attribution."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class List:
+    packages: Path | None = None
+    """TSV file of pinned package archives: registry, name, version, file, sha256, licence."""
+    git: tuple[str, ...] = ()
+    """Git URLs, each optionally with @REVISION (a branch, tag or commit; HEAD if not given)."""
+    folders: tuple[Path, ...] = ()
+    """Local directories, each taken as one repo."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Fetch:
+    max_file_bytes: int = 1 << 20
+    """Larger files are rejected."""
+    max_repo_bytes: int = 1 << 30
+    """A repo that unpacks to more than this is rejected whole."""
+    max_repo_files: int = 100_000
+    """A repo with more files than this is rejected whole."""
+    max_ratio: int = 200
+    """An archive that unpacks to more than this many times its own size is rejected whole."""
+    missing: float = 0.0
+    """Share of the repos that may be out of reach, each a reject; with more the verb refuses."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    allow: tuple[str, ...] = PERMISSIVE
+    """SPDX identifiers of the licences that may stay."""
+    keep_unlicensed: bool = False
+    """Keep files whose licence nothing states."""
+    drop_generated: bool = False
+    """Also drop generated and minified files (not among the paper's rules)."""
+    drop_vendored: bool = False
+    """Also drop copies of other projects inside a repo (not among the paper's rules)."""
