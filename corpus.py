@@ -42,6 +42,10 @@ log = logging.getLogger(__name__)
 
 VERSION = "0.1.0"
 
+MEASURED = "measured"
+"""The part for seconds and bytes of memory.  It is hashed like any other but is no part of the digest, so
+that two runs with the same outcome have the same digest."""
+
 ROW_GROUP_BYTES = 64 << 20
 """Row groups are cut by bytes: whole repositories in one row group overflowed the 2 GB offsets of
 other corpora (stack-v3-train, discussion 1)."""
@@ -191,7 +195,8 @@ class Output:
             unit: A file-name-safe name, unique in the table.
             contents: By part: "" is the table itself, "rejects" and the like its neighbours.  Rows are
                 checked against the part's schema and become ``<part>/<unit>.parquet``, an array
-                ``.npy``.  A key that holds a dot is a plain file of that name.
+                ``.npy``.  A key that holds a dot is a plain file of that name, in the part that is
+                its folder.
             came_in: Rows, or files where rows are joined, that the unit was given.
             went_out: The same for what it kept; the rows of the main part if not given.
         """
@@ -209,7 +214,7 @@ class Output:
                 shard = self._write_file(part, unit, content)
             if part == "":
                 kept = shard.rows
-            shards.append((part if "." not in part else "", shard))
+            shards.append((part if "." not in part else part.rpartition("/")[0], shard))
         record = {
             "shards": [(part, asdict(shard)) for part, shard in shards],
             "in": came_in,
@@ -237,7 +242,9 @@ class Output:
             shards.sort(key=lambda shard: shard["name"])
         counts["rejected"] = dict(sorted(counts["rejected"].items()))
         content = [f"{self.table}/{SCHEMA_VERSION}"]
-        content += [f"{s['name']} {s['sha256']}" for part in sorted(parts) for s in parts[part]]
+        content += [
+            f"{s['name']} {s['sha256']}" for part in sorted(parts) if part != MEASURED for s in parts[part]
+        ]
         finished = time.time()
         manifest = {
             "table": f"{self.table}/{SCHEMA_VERSION}",

@@ -95,6 +95,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         start=pa.int32(),
         end=pa.int32(),
         document=TEXT,
+        text_start=pa.int64(),
+        text_end=pa.int64(),
         token=pa.int64(),
         mode=TEXT,
         cut=(pa.int64(),),
@@ -128,10 +130,15 @@ SCHEMAS: dict[str, pa.Schema] = {
         sample=pa.int32(),
         verdict=TEXT,
         detail=(TEXT,),
+        program=TEXT,
+    ),
+    "measured": _table(
+        suite=TEXT,
+        problem=TEXT,
+        sample=pa.int32(),
         cpu_seconds=pa.float32(),
         wall_seconds=pa.float32(),
         memory_bytes=pa.int64(),
-        program=TEXT,
     ),
 }
 """The tables.  Tables that hold no parquet (tokenizer, tokens, model, report) have a name only."""

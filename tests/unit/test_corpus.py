@@ -208,3 +208,16 @@ def in_processes(path: Path, workers: int) -> str:
 
 def test_the_number_of_workers_does_not_change_the_digest(tmp_path: Path) -> None:
     assert in_processes(tmp_path / "one", 1) == in_processes(tmp_path / "two", 2)
+
+
+def test_what_was_measured_is_kept_but_does_not_change_the_digest(tmp_path: Path) -> None:
+    digests = set()
+    for seconds in (b"1.0", b"2.0"):
+        path = tmp_path / seconds.decode()
+        with corpus.building(path, "model", made_by="test", settings={}) as out:
+            assert isinstance(out, corpus.Output)
+            out.write("one", {"config.json": b"{}", "measured/log.jsonl": seconds})
+            table = out.seal()
+        assert [shard.name for shard in table.shards("measured")] == ["measured/log.jsonl"]
+        digests.add(table.digest)
+    assert len(digests) == 1
