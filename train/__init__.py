@@ -1,1 +1,1 @@
-"""train"""
+"""Turn the corpus into a tokenizer, packed sequences and a LLaMA-architecture model."""

@@ -1,0 +1,100 @@
+"""The ``train`` command: tokenizer, packed rows, model.  Heavy imports happen inside the verbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import corpus
+import runfile
+import train
+from train.config import Pack, Pretrain, Tokenizer
+
+app = runfile.stage("train", train.__doc__ or "")
+
+
+@app.command
+def tokenizer(src: Path, dst: Path, /, *, settings: Tokenizer = Tokenizer()) -> corpus.Table:
+    """Train a byte-level BPE tokenizer with DeepSeek's pieces and special tokens.
+
+    Args:
+        src: Table of the corpus.
+        dst: Where the tokenizer goes: a folder that AutoTokenizer loads.
+    """
+    from train import tokenizer as words
+
+    documents = corpus.read(src, "corpus")
+    with corpus.building(
+        dst, "tokenizer", made_by="train tokenizer", settings=settings, inputs=[documents]
+    ) as out:
+        if isinstance(out, corpus.Table):
+            return out
+        chosen = words.sample(documents, settings.sample_bytes, settings.seed)
+        trained = words.train(words.texts(documents, chosen), settings.vocabulary)
+        out.write("tokenizer", words.files(trained), came_in=len(chosen), went_out=len(chosen))
+        return out.seal(vocabulary=trained.get_vocab_size())
+
+
+@app.command
+def pack(src: Path, words: Path, dst: Path, /, *, settings: Pack = Pack(), workers: int = 0) -> corpus.Table:
+    """Cut documents for fill-in-the-middle, tokenise them and pack them into rows.
+
+    Args:
+        src: Table of the corpus.
+        words: Table of the tokenizer.
+        dst: Where the rows go.
+        workers: Processes; 0 is one per processor.
+    """
+    from train import pack as packing
+
+    documents, tokens = corpus.read(src, "corpus"), corpus.read(words, "tokenizer")
+    with corpus.building(
+        dst, "tokens", made_by="train pack", settings=settings, inputs=[documents, tokens]
+    ) as out:
+        return (
+            out if isinstance(out, corpus.Table) else packing.write(out, documents, tokens, settings, workers)
+        )
+
+
+@app.command
+def pretrain(rows: Path, words: Path, dst: Path, /, *, settings: Pretrain = Pretrain()) -> corpus.Table:
+    """Train a model from scratch on packed rows; a killed run goes on from its last checkpoint, to the bit.
+
+    Args:
+        rows: Table of packed tokens.
+        words: Table of the tokenizer that made them.
+        dst: Where the model goes: a folder that AutoModelForCausalLM and AutoTokenizer load.
+    """
+    from train import loop
+
+    tokens, tokenizer = corpus.read(rows, "tokens"), corpus.read(words, "tokenizer")
+    with corpus.building(
+        dst, "model", made_by="train pretrain", settings=settings, inputs=[tokens, tokenizer]
+    ) as out:
+        return out if isinstance(out, corpus.Table) else loop.write(out, tokens, tokenizer, settings)
+
+
+@app.command
+def trace(
+    rows: Path,
+    src: Path,
+    sequence: int,
+    position: int | None = None,
+    /,
+    *,
+    split: Literal["train", "valid"] = "train",
+) -> None:
+    """Say which file of which repo and revision the tokens of a row come from.
+
+    Args:
+        rows: Table of packed tokens.
+        src: Table of the corpus that they were packed from.
+        sequence: Number of the row in its split.
+        position: One token of the row; without it, the whole row is told run by run.
+        split: The training or the held-out rows.
+    """
+    from train import trace as tracing
+
+    found = tracing.origins(corpus.read(rows, "tokens"), corpus.read(src, "corpus"), split, sequence)
+    for origin in found if position is None else tracing.at(found, position):
+        print(tracing.line(origin))

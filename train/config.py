@@ -1,0 +1,83 @@
+"""Settings of the training verbs; every one of them changes the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cyclopts import Parameter
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer:
+    """Settings of ``train tokenizer``."""
+
+    vocabulary: int = 32_000
+    """BPE tokens, the 256 bytes included; DeepSeek's nine special tokens come on top (paper, 3.2)."""
+    sample_bytes: int = 2 << 30
+    """At most this many bytes of text are learned from; documents are taken in the order of a hash."""
+    seed: int = 0
+    """Another seed samples other documents."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Settings of ``train pack``."""
+
+    length: int = 4096
+    """Predicted tokens per sequence; a row holds one more, since labels are the row shifted by one."""
+    fim_rate: float = 0.5
+    """Share of code documents that become fill-in-the-middle (paper, 3.1.2)."""
+    spm_rate: float = 0.0
+    """Share of those in suffix-prefix-middle order; DeepSeek used prefix-suffix-middle alone."""
+    valid_share: float = 0.01
+    """Share of repos held out for validation, by hash of their name (at least one where there are two)."""
+    min_tokens: int = 16
+    """Documents with fewer tokens are rejected as too_short."""
+    max_tokens: int = 0
+    """Training tokens to pack at most; documents are taken in the order of a hash. 0: all of them."""
+    window: int = 100_000
+    """Pieces that are packed together by best fit, after a shuffle by hash."""
+    seed: int = 0
+    """Another seed draws other FIM cuts, another order and other held-out repos."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Settings of ``train pretrain``."""
+
+    model: str = "1.3b"
+    """Shape of the model: 1.3b, 5.7b-mqa, 6.7b, 33b (the paper's), or small, tiny, nano."""
+    tokens: int = 2_000_000_000_000
+    """Tokens to train on; the corpus is repeated in another order where it is smaller."""
+    batch: int = 1024
+    """Sequences per step."""
+    micro_batch: int = 1
+    """Sequences per forward pass; the gradients of a step are summed over all of them."""
+    lr: float = 5.3e-4
+    """Highest learning rate (paper, Table 2)."""
+    warmup_steps: int = 2000
+    """Steps of linear warm-up (paper, 3.4)."""
+    second_stage: float = 0.8
+    """Share of the tokens after which the rate falls by sqrt(1/10) (DeepSeek LLM, 2.3)."""
+    third_stage: float = 0.9
+    """Share of the tokens after which it falls by sqrt(1/10) again."""
+    init_std: float = 0.006
+    """Standard deviation of the initial weights (DeepSeek LLM, 2.3)."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary embedding; 100,000 in the paper's long-context stage (3.6)."""
+    rope_factor: float = 1.0
+    """Linear scaling of positions; 4 in the paper's long-context stage (3.6)."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic of the matrix products; weights, gradients and optimizer states are always fp32."""
+    valid_sequences: int = 64
+    """Held-out sequences that the validation loss is taken over."""
+    valid_every: int = 500
+    """Steps between two validations; there is always one at the end."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints, from which a killed run goes on to the bit."""
+    seed: int = 0
+    """Another seed draws other initial weights and another order of sequences."""

@@ -1,0 +1,80 @@
+"""Fill-in-the-middle: a text is cut in two places and its middle moved to the end (paper, 3.1.2).
+
+The cuts fall between any two characters, so that the model also learns to go on inside a word.
+Everything is a pure function of a key and a seed: there is no generator whose state could be lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+Mode = Literal["text", "psm", "spm"]
+
+NOT_CODE = frozenset(
+    {
+        *("CSV", "HTML", "JSON", "JSON5", "Jupyter", "Jupyter Notebook", "Markdown", "RMarkdown"),
+        *("reStructuredText", "SVG", "Text", "TOML", "TSV", "XML", "YAML"),
+    }
+)
+"""Prose, data and pages stay left-to-right: infilling is a skill for code.  Names in any case."""
+
+
+class Draw(NamedTuple):
+    """What is decided for a text: its mode, and the two cuts as shares of its length."""
+
+    mode: Mode
+    low: float
+    high: float
+
+
+class Sentinels(NamedTuple):
+    """Ids of the three special tokens."""
+
+    begin: int
+    hole: int
+    end: int
+
+
+def draw(key: str, seed: int, rate: float, spm_rate: float = 0.0) -> Draw:
+    """Decide for the text of this key, by hash.
+
+    Args:
+        key: Names the text, such as a document's id.
+        rate: Share of texts that are cut (0.5 in the paper).
+        spm_rate: Share of those that begin with the suffix (none in the paper).
+    """
+    digest = hashlib.blake2b(f"fim:{seed}:{key}".encode(), digest_size=32).digest()
+    cut, order, one, two = (int.from_bytes(digest[at : at + 8]) / 2**64 for at in (0, 8, 16, 24))
+    mode: Mode = "text" if cut >= rate else "spm" if order < spm_rate else "psm"
+    return Draw(mode, min(one, two), max(one, two))
+
+
+def is_code(language: str) -> bool:
+    """Whether documents of this language are cut at all."""
+    return language.casefold() not in _NOT_CODE
+
+
+def cuts(characters: int, drawn: Draw) -> tuple[int, int]:
+    """Where the middle begins and ends, both from 0 to ``characters``: prefix, middle or suffix may be empty."""
+    return int(drawn.low * (characters + 1)), int(drawn.high * (characters + 1))
+
+
+def arrange(
+    text: str, cut: int, hole: int, mode: Mode, encode: Callable[[str], list[int]], sentinels: Sentinels
+) -> list[int]:
+    """Token ids of a cut text, without BOS and EOS; the three parts are tokenised apart.
+
+    PSM: ``<begin> prefix <hole> suffix <end> middle``.  SPM keeps the sentinels' meaning and swaps
+    the order: ``<hole> suffix <begin> prefix <end> middle``, so that the middle goes on after the prefix.
+    """
+    prefix, middle, suffix = encode(text[:cut]), encode(text[cut:hole]), encode(text[hole:])
+    begin, missing, end = sentinels
+    if mode == "psm":
+        return [begin, *prefix, missing, *suffix, end, *middle]
+    assert mode == "spm", f"{mode} has no holes"
+    return [missing, *suffix, begin, *prefix, end, *middle]
+
+
+_NOT_CODE = frozenset(language.casefold() for language in NOT_CODE)

@@ -1,0 +1,191 @@
+"""The corpus as rows of tokens: tokenise shard by shard, plan from the lengths, write rows and spans.
+
+A row is ``length + 1`` tokens: inputs are all but its last token, labels all but its first.  What no
+piece fills is padding.  For each piece in a row, ``spans`` says which characters of which document it
+is, so any token can be traced (``train.trace``).
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import corpus
+import passes
+from corpus import Refusal
+from schemas import SCHEMAS
+from train import fim, pieces, tokenizer
+from train.config import Pack
+from train.plan import plan
+
+log = logging.getLogger(__name__)
+
+SEQUENCES_PER_SHARD = 8192
+"""At 4,096 tokens of two bytes a shard is 64 MiB."""
+
+SHORTEST = 63
+"""In shorter rows the special tokens of a piece would outweigh its text."""
+
+PIECES = {
+    "shard": pl.String,
+    "document": pl.String,
+    "repo": pl.String,
+    "language": pl.String,
+    "number": pl.Int64,
+    "text_start": pl.Int64,
+    "text_end": pl.Int64,
+    "mode": pl.String,
+    "cut": pl.Int64,
+    "hole": pl.Int64,
+    "offset": pl.Int64,
+    "tokens": pl.Int64,
+}
+"""The intermediate table: a piece's tokens are ``tokens`` many from ``offset`` in the array of its shard."""
+
+
+def write(
+    out: corpus.Output, src: corpus.Table, words: corpus.Table, settings: Pack, workers: int = 0
+) -> corpus.Table:
+    """Fill and seal the ``tokens`` table; a killed run takes up tokenising at the next corpus shard.
+
+    Args:
+        src: The ``corpus`` table.
+        words: The ``tokenizer`` table.
+    """
+    if settings.length < SHORTEST:
+        raise Refusal(f"--length {settings.length} is too short: give at least {SHORTEST}.")
+    cut = _tokenised(out, src, words, settings, workers)
+    rows = cut.scan("pieces").collect()
+    placed = plan(rows, settings)
+    if placed.filter(split="train").is_empty():
+        raise Refusal(f"no document of {src.path} is left to train on: look at max_tokens and min_tokens.")
+    loaded = tokenizer.load(words.path)
+    lengths = tokenizer.byte_lengths(loaded)
+    _write_rows(out, cut, placed, settings, tokenizer.special(loaded, tokenizer.PAD), len(lengths))
+    rejected = _rejects(out, cut, src, rows.join(placed, on="document", how="anti"))
+    documents = placed["document"].n_unique()
+    contents = {"rejects": rejected, "vocabulary": lengths}
+    out.write("documents", contents, came_in=documents + rejected.num_rows, went_out=documents)
+    shutil.rmtree(cut.path)
+    return out.seal(**facts(placed, settings))
+
+
+def facts(placed: pl.DataFrame, settings: Pack) -> dict[str, Any]:
+    """What the manifest tells about the rows: sizes, fill, FIM and languages."""
+    told: dict[str, Any] = {"length": settings.length}
+    for split in ("train", "valid"):
+        part = placed.filter(split=split)
+        sequences = part["sequence"].n_unique()
+        tokens = int(part["tokens"].sum())
+        told[split] = {
+            "sequences": sequences,
+            "tokens": tokens,
+            "documents": part["document"].n_unique(),
+            "split_documents": part.filter(pl.col("number") > 0)["document"].n_unique(),
+            "fill": round(tokens / max(1, sequences * (settings.length + 1)), 5),
+            "fim_share": round(part.filter(pl.col("mode") != "text")["tokens"].sum() / max(1, tokens), 4),
+        }
+    languages = placed.group_by("language").agg(pl.col("tokens").sum(), pl.col("document").n_unique())
+    ranked = languages.sort(["tokens", "language"], descending=[True, False]).iter_rows()
+    told["languages"] = {name: {"tokens": n, "documents": documents} for name, n, documents in ranked}
+    return told
+
+
+# ------------------------------------------------------------------------------------ tokenising
+
+
+def _tokenised(
+    out: corpus.Output, src: corpus.Table, words: corpus.Table, settings: Pack, workers: int
+) -> corpus.Table:
+    """The pieces of all documents, in a table of its own below ``out`` that goes when the rows are written."""
+    opened = corpus.building(
+        out.path / "pieces", "pieces", made_by=out.made_by, settings=settings, inputs=[src, words]
+    )
+    with opened as aside:
+        if isinstance(aside, corpus.Table):
+            return aside
+        units = aside.left(sorted(Path(shard.name).stem for shard in src.shards()))
+        passes.each(
+            partial(_tokenise, aside, src, words.path, settings), units, label="tokenise", workers=workers
+        )
+        return aside.seal()
+
+
+def _tokenise(out: corpus.Output, src: corpus.Table, words: Path, settings: Pack, unit: str) -> None:
+    """One shard of the corpus as an array of tokens and a row per piece."""
+    encoder = pieces.Encoder.of(tokenizer.load(words))
+    rows: list[tuple[Any, ...]] = []
+    dropped: list[tuple[str, str, str | None, int, int]] = []
+    tokens: list[np.ndarray] = [np.zeros(0, np.uint32)]
+    offset = documents = 0
+    for document in _documents(src, unit):
+        documents += 1
+        key, text, language = document["id"], document["text"], document["language"]
+        made = list(pieces.cut(key, text, fim.is_code(language), encoder, settings))
+        if sum(len(piece.tokens) for piece in made) < settings.min_tokens:
+            dropped.append((key, "too_short", None, len(document["files"]), document["bytes"]))
+            continue
+        for number, (*where, ids) in enumerate(made):
+            rows.append((unit, key, document["repo"], language, number, *where, offset, len(ids)))
+            tokens.append(np.array(ids, np.uint32))
+            offset += len(ids)
+    contents = {
+        "": np.concatenate(tokens),
+        "pieces": pl.DataFrame(rows, schema=PIECES, orient="row"),
+        "rejects": corpus.rejects(dropped, out.made_by),
+    }
+    out.write(unit, contents, came_in=documents, went_out=documents - len(dropped))
+
+
+def _documents(src: corpus.Table, unit: str) -> Iterator[dict[str, Any]]:
+    shard = next(shard for shard in src.shards() if Path(shard.name).stem == unit)
+    for batch in src.batches(shard, ["id", "repo", "language", "text", "files", "bytes"]):
+        yield from batch.to_pylist()
+
+
+# --------------------------------------------------------------------------------------- writing
+
+
+def _write_rows(
+    out: corpus.Output, cut: corpus.Table, placed: pl.DataFrame, settings: Pack, padding: int, ids: int
+) -> None:
+    """The rows and their spans, a shard at a time."""
+    sources = {Path(shard.name).stem: np.load(cut.file(shard), mmap_mode="r") for shard in cut.shards()}
+    numbered = placed.with_columns(number=pl.col("sequence") // SEQUENCES_PER_SHARD)
+    for (split, number), part in numbered.group_by("split", "number", maintain_order=True):
+        assert isinstance(number, int)
+        unit = f"{split}-{number:05d}"
+        if not out.left([unit]):
+            continue
+        rows = np.full(
+            (part["sequence"].n_unique(), settings.length + 1),
+            padding,
+            np.uint16 if ids <= 1 << 16 else np.uint32,
+        )
+        wanted = part.select("shard", "sequence", "start", "offset", "tokens").iter_rows()
+        for shard, sequence, start, offset, count in wanted:
+            row = sequence - number * SEQUENCES_PER_SHARD
+            rows[row, start : start + count] = sources[shard][offset : offset + count]
+        spans = part.with_columns(end=(pl.col("start") + pl.col("tokens")).cast(pl.Int32))
+        out.write(unit, {"": rows, "spans": spans.select(SCHEMAS["spans"].names)}, went_out=0)
+
+
+def _rejects(out: corpus.Output, cut: corpus.Table, src: corpus.Table, over: pl.DataFrame) -> Any:
+    """A row for each document that is in no row of tokens."""
+    short = cut.scan("rejects").select("key", "reason", "detail", "files", "bytes").collect()
+    unaffordable = (
+        src.scan()
+        .select("id", pl.col("files").list.len().cast(pl.Int64).alias("files"), "bytes")
+        .join(over.lazy().select("document").unique(), left_on="id", right_on="document", how="semi")
+        .collect()
+    )
+    rows = [*short.iter_rows()]
+    rows += [(key, "token_budget", None, files, size) for key, files, size in unaffordable.iter_rows()]
+    return corpus.rejects(rows, out.made_by)

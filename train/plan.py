@@ -1,0 +1,108 @@
+"""Which documents are packed, on which side of the split, and where in which row: a plan from lengths.
+
+Best fit keeps whole what fits into a row; doing it inside shuffled windows keeps neighbours random (one
+plan over the whole corpus would sort rows by length).  All choices are by hash, so they hold when
+shards, workers or the rest of the corpus change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import polars as pl
+
+from train.config import Pack
+
+
+def plan(rows: pl.DataFrame, settings: Pack) -> pl.DataFrame:
+    """The pieces that are packed, with their place, in the order of the rows.
+
+    Args:
+        rows: One row per piece: ``document``, ``repo``, ``number`` in the document, ``tokens`` (a count).
+
+    Returns:
+        The rows given, less those of documents that the budget leaves out, with ``split``, ``sequence``
+        and ``start`` (where the piece stands) and ``token`` (how many of the document's come before it).
+    """
+    held_out = hold_out(sorted(rows["repo"].unique()), settings)
+    rows = rows.with_columns(
+        token=pl.col("tokens").cum_sum().over("document", order_by="number") - pl.col("tokens"),
+        split=pl.when(pl.col("repo").is_in(held_out)).then(pl.lit("valid")).otherwise(pl.lit("train")),
+    )
+    unaffordable = over_budget(rows.filter(split="train"), settings)
+    rows = rows.filter(~pl.col("document").is_in(unaffordable))
+    return pl.concat([place(rows.filter(split=split), settings) for split in ("train", "valid")])
+
+
+def hold_out(repos: Sequence[str], settings: Pack) -> list[str]:
+    """The repos of the validation split: hash below the share; of two repos or more at least one, never all."""
+    if settings.valid_share <= 0 or len(repos) < 2:
+        return []
+    ranked = sorted((_hash(settings.seed, "repo", repo), repo) for repo in repos)
+    below = [repo for rank, repo in ranked if rank < settings.valid_share * 2**64]
+    return (below or [ranked[0][1]])[: len(repos) - 1]
+
+
+def over_budget(rows: pl.DataFrame, settings: Pack) -> list[str]:
+    """Documents that ``max_tokens`` leaves out: in the order of their hash, each that no longer fits."""
+    if not settings.max_tokens:
+        return []
+    sizes = rows.group_by("document").agg(pl.col("tokens").sum()).iter_rows()
+    left, out = settings.max_tokens, []
+    for _, document, tokens in sorted((_hash(settings.seed, "budget", key), key, n) for key, n in sizes):
+        if tokens <= left:
+            left -= tokens
+        else:
+            out.append(document)
+    return out
+
+
+def place(rows: pl.DataFrame, settings: Pack) -> pl.DataFrame:
+    """Shuffle pieces by hash, then pack them by best fit, window by window."""
+    keys = zip(rows["document"], rows["number"], strict=True)
+    ranks = pl.Series("rank", [_hash(settings.seed, "piece", f"{key}:{n}") for key, n in keys], pl.UInt64)
+    rows = rows.with_columns(ranks).sort("rank", "document", "number").drop("rank")
+    sequences: list[int] = []
+    starts: list[int] = []
+    for window in rows.iter_slices(settings.window):
+        base = max(sequences, default=-1) + 1
+        for row, start in best_fit(window["tokens"].to_list(), settings.length + 1):
+            sequences.append(base + row)
+            starts.append(start)
+    return rows.with_columns(
+        sequence=pl.Series(sequences, dtype=pl.Int64), start=pl.Series(starts, dtype=pl.Int32)
+    ).sort("sequence", "start")
+
+
+def best_fit(lengths: Sequence[int], capacity: int) -> list[tuple[int, int]]:
+    """(row, start) of each piece: longest first, each into the fullest row that still has room.
+
+    Args:
+        lengths: Tokens per piece, each at most ``capacity``.
+    """
+    places = [(0, 0)] * len(lengths)
+    rows_by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
+    rooms = (
+        0  # bit r is set while some row has exactly r tokens free, so the smallest that fits is a bit trick
+    )
+    rows = 0
+    for piece in sorted(range(len(lengths)), key=lambda piece: -lengths[piece]):
+        length = lengths[piece]
+        fitting = rooms >> length
+        if fitting:
+            room = length + (fitting & -fitting).bit_length() - 1
+            row = rows_by_room[room].pop()
+            if not rows_by_room[room]:
+                rooms &= ~(1 << room)
+        else:
+            room, row, rows = capacity, rows, rows + 1
+        places[piece] = (row, capacity - room)
+        if room > length:
+            rows_by_room[room - length].append(row)
+            rooms |= 1 << (room - length)
+    return places
+
+
+def _hash(seed: int, what: str, key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{what}:{seed}:{key}".encode(), digest_size=8).digest())

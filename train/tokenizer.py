@@ -1,0 +1,134 @@
+"""Byte-level BPE with DeepSeek-Coder's pieces and special tokens, trained on a sample of the corpus.
+
+Every text comes back exactly (bytes are the alphabet), and no text can produce a special token: see
+``load``.  The trainer counts whole words, so neither the number of threads nor the order of documents
+changes the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+import corpus
+from corpus import Refusal
+
+BOS = "<｜begin▁of▁sentence｜>"
+EOS = "<｜end▁of▁sentence｜>"
+FIM_HOLE = "<｜fim▁hole｜>"
+FIM_BEGIN = "<｜fim▁begin｜>"
+FIM_END = "<｜fim▁end｜>"
+PAD = "<pad>"
+SPECIALS = (BOS, EOS, FIM_HOLE, FIM_BEGIN, FIM_END, PAD, "<|User|>", "<|Assistant|>", "<|EOT|>")
+"""In the order of DeepSeek's ids 32013 to 32021; the bars of the first five are U+FF5C."""
+
+PIECES = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+")
+"""What BPE never merges across, as llama.cpp carries it for "deepseek-coder"; digits stand alone."""
+
+
+def train(texts: Iterator[str], vocabulary: int) -> Tokenizer:
+    """A tokenizer with at most ``vocabulary`` BPE tokens; the ids of the specials follow them."""
+    tokenizer = Tokenizer(models.BPE())
+    splits = [pre_tokenizers.Split(Regex(piece), "isolated") for piece in PIECES]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            *splits,
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIALS])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+    )
+    return tokenizer
+
+
+def sample(table: corpus.Table, budget: int, seed: int) -> set[str]:
+    """Ids of the documents to learn from: in the order of a hash, each that still fits into ``budget`` bytes."""
+    sizes = table.scan().select("id", "bytes").collect()
+    ranked = sorted((_rank(seed, key), size, key) for key, size in sizes.iter_rows())
+    chosen: set[str] = set()
+    for _, size, key in ranked:
+        if size <= budget:
+            budget -= size
+            chosen.add(key)
+    if not chosen:
+        raise Refusal(
+            f"no document of {table.path} fits into sample_bytes={budget}: "
+            "raise it, or look into the funnel of the corpus."
+        )
+    return chosen
+
+
+def texts(table: corpus.Table, chosen: set[str]) -> Iterator[str]:
+    """The chosen documents' texts, in the order of the table."""
+    for shard in table.shards():
+        for batch in table.batches(shard, ["id", "text"]):
+            for key, text in zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True):
+                if key in chosen:
+                    yield text
+
+
+def files(tokenizer: Tokenizer) -> dict[str, bytes]:
+    """The files of a folder that ``AutoTokenizer`` loads, in transformers 4 as well as 5."""
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": BOS,
+        "eos_token": EOS,
+        "pad_token": PAD,
+        "additional_special_tokens": [text for text in SPECIALS if text not in (BOS, EOS, PAD)],
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 16384,
+    }
+    names = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD}
+    return {
+        "tokenizer.json": tokenizer.to_str(pretty=True).encode(),
+        "tokenizer_config.json": json.dumps(settings, indent=2, ensure_ascii=False).encode(),
+        "special_tokens_map.json": json.dumps(names, indent=2, ensure_ascii=False).encode(),
+    }
+
+
+def load(table: Path) -> Tokenizer:
+    """The tokenizer for documents: a special token's name in their text is text like any other.
+
+    Crawled documents may hold ``<｜fim▁hole｜>`` and the like, by chance or to do harm; here they
+    become ordinary tokens.  ``AutoTokenizer`` reads the same names as special tokens, as a prompt wants.
+    """
+    tokenizer = Tokenizer.from_file(str(table / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def special(tokenizer: Tokenizer, name: str) -> int:
+    """The single id of a special token; refuses a tokenizer that lacks it."""
+    token = tokenizer.token_to_id(name)
+    if token is None:
+        raise Refusal(f"the tokenizer has no token {name}: make it with `train tokenizer`.")
+    return int(token)
+
+
+def byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
+    """How many bytes of text each id stands for, (ids,) uint16; specials stand for none."""
+    lengths = np.zeros(tokenizer.get_vocab_size(), np.uint16)
+    for text, token in tokenizer.get_vocab().items():
+        lengths[token] = 0 if text in SPECIALS else len(text)  # one character of the alphabet per byte
+    return lengths
+
+
+def _rank(seed: int, key: str) -> bytes:
+    return hashlib.blake2b(f"tokenizer:{seed}:{key}".encode(), digest_size=16).digest()
