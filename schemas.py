@@ -75,6 +75,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         status=TEXT,
         error_share=(pa.float32(),),
         imports=pa.list_(pa.field("element", TEXT, nullable=False)),
+        declares=(TEXT,),
     ),
     "documents": _table(**_DOCUMENT),
     "corpus": _table(**_DOCUMENT),

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import corpus
 import crawl
 import runfile
-from crawl.config import Fetch, Filter, List
+from crawl.config import Fetch, Filter, List, Parse
 
 app = runfile.stage("crawl", crawl.__doc__ or "")
 
@@ -62,3 +62,17 @@ def filter_(src: Path, dst: Path, /, *, settings: Filter = Filter(), workers: in
     from crawl import filter as filters
 
     return filters.filter_files(src, dst, settings, workers)
+
+
+@app.command
+def parse(src: Path, dst: Path, /, *, settings: Parse = Parse(), workers: int = 0) -> corpus.Table:
+    """Parse every file once: the share of it that is no valid syntax, and what it imports.
+
+    Args:
+        src: The table of kept files, from `crawl filter`.
+        dst: The table of what was parsed to write.
+        workers: Processes, each with a parsing process that may be killed; 0 is one per processor.
+    """
+    from crawl import parse
+
+    return parse.parse_files(src, dst, settings, workers)

@@ -72,3 +72,14 @@ class Filter:
     """Also drop generated and minified files (not among the paper's rules)."""
     drop_vendored: bool = False
     """Also drop copies of other projects inside a repo (not among the paper's rules)."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Parse:
+    max_bytes: int = 1 << 20
+    """Larger files are not parsed (status too_large)."""
+    max_slow_bytes: int = 200_000
+    """The same for the languages whose grammars are ten times slower than the others."""
+    seconds: float = 10.0
+    """CPU time for one file; what takes longer is given up (status timeout)."""

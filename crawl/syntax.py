@@ -1,0 +1,91 @@
+"""What tree-sitter says of one file: how much of it does not parse, and what it imports.
+
+The grammars are those bundled in tree-sitter-language-pack 0.13 (later releases download theirs at run
+time).  They are C code that reads hostile text, and one of them never returns on five bytes, so nothing
+here is called in a process that must survive: see `watched`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple, cast
+
+import tree_sitter_language_pack as pack
+from tree_sitter import Node, Parser, Tree
+
+from crawl.imports import Finder
+
+_OF_THE_SAME_NAME = (
+    "ada agda c clojure cmake cpp css cuda dart dockerfile elixir elm erlang fortran glsl go groovy "
+    "haskell html java javascript json julia kotlin lua markdown matlab ocaml pascal perl php powershell "
+    "python r racket ruby rust scala scheme solidity sparql sql tcl thrift typescript verilog vhdl yaml zig"
+)
+GRAMMARS = {name: name for name in _OF_THE_SAME_NAME.split()} | {
+    "assembly": "asm",
+    "c-sharp": "csharp",
+    "common-lisp": "commonlisp",
+    "emacs-lisp": "elisp",
+    "f-sharp": "fsharp",
+    "jupyter-notebook": "json",
+    "makefile": "make",
+    "protocol-buffer": "proto",
+    "restructuredtext": "rst",
+    "shell": "bash",
+    "systemverilog": "verilog",
+    "tcsh": "bash",
+    "tex": "latex",
+    "xslt": "xml",
+}
+"""The grammar of each language that has one; ``cobol`` is absent on purpose (it hangs on ``a = 1``)."""
+
+
+def grammar_of(language: str, path: str) -> str | None:
+    """The grammar for a file; TypeScript with markup in it has one of its own."""
+    return "tsx" if path.endswith(".tsx") else GRAMMARS.get(language)
+
+
+class Outcome(NamedTuple):
+    """One row of the table ``parsed``, less its key."""
+
+    status: str
+    """parsed, no_grammar, too_large, timeout or crashed."""
+    error_share: float | None = None
+    """Bytes under ERROR and MISSING nodes by bytes; None unless parsed."""
+    imports: tuple[str, ...] = ()
+    """Targets as `resolve` reads them, in file order, once each."""
+    declares: str | None = None
+    """The package or namespace that the file says it belongs to."""
+
+
+def look(source: bytes, grammar: str) -> Outcome:
+    """Parse UTF-8 ``source``.  May hang or kill the process; holds the GIL."""
+    parser, finder = _tools(grammar)
+    tree: Tree = parser.parse(source)
+    found = finder.find(tree.root_node)
+    return Outcome("parsed", error_share(tree, len(source)), found.imports, found.declares)
+
+
+def error_share(tree: Tree, size: int) -> float:
+    """The share of the ``size`` bytes that stand under ERROR nodes; a missing token counts as one byte.
+
+    Walks with a cursor, so that depth costs no stack, and only into subtrees that hold an error.
+    """
+    if not tree.root_node.has_error or size == 0:
+        return 0.0
+    bad = 0
+    cursor = tree.walk()
+    while True:
+        node = cast(Node, cursor.node)
+        if node.is_error or node.is_missing:
+            bad += max(node.end_byte - node.start_byte, 1)
+        elif node.has_error and cursor.goto_first_child():
+            continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return min(bad / size, 1.0)
+
+
+@cache
+def _tools(grammar: str) -> tuple[Parser, Finder]:
+    language = pack.get_language(cast(pack.SupportedLanguage, grammar))
+    return Parser(language), Finder(grammar, language)

@@ -1,0 +1,114 @@
+"""A child process that parses for us and may be killed: hangs and crashes become answers.
+
+``Parser.parse`` cannot be interrupted: it holds the GIL and takes no timeout.  So each worker keeps one
+child, gives it a file at a time and, when the file was too much for it, starts another.
+
+The limit is CPU time, kept by the kernel (``ITIMER_PROF``), so that the answer does not depend on how
+busy the machine is; a far larger limit of wall-clock time is there for a child that sleeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import resource
+import signal
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+from crawl import syntax
+from crawl.syntax import Outcome
+
+MEMORY_BYTES = 4 << 30
+"""Address space of the child; the tree of a 1 MB file takes some 100 MB."""
+
+WALL = 20
+"""Wall-clock seconds granted for every CPU second: a machine under load, a process put to sleep."""
+
+Look = Callable[[bytes, str], Outcome]
+
+
+class Watched:
+    """``look`` in a process of its own.
+
+    Args:
+        seconds: CPU time for one file.
+        look: What the child does; a module's function, since it is sent by name.
+    """
+
+    def __init__(self, seconds: float, look: Look = syntax.look):
+        self.seconds = seconds
+        self._look = look
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def look(self, source: bytes, grammar: str) -> Outcome:
+        """What the child answers; status ``timeout`` or ``crashed`` if it does not."""
+        try:
+            self._pipe.send_bytes(grammar.encode() + b"\0" + source)
+            if self._pipe.poll(self.seconds * WALL):
+                return _outcome(json.loads(self._pipe.recv_bytes()))
+            status = "timeout"
+        except (EOFError, OSError):
+            self._child.join(self.seconds * WALL)
+            status = "timeout" if self._child.exitcode == -signal.SIGPROF else "crashed"
+        self._stop()
+        self._start()
+        return Outcome(status)
+
+    def _start(self) -> None:
+        # Not fork: the parent holds the threads of polars and arrow.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._child = context.Process(target=_serve, args=(theirs, self.seconds, self._look), daemon=True)
+        self._child.start()
+        theirs.close()
+
+    def _stop(self) -> None:
+        self._pipe.close()
+        self._child.kill()
+        self._child.join()
+        self._child.close()
+
+
+def _serve(pipe: Connection, seconds: float, look: Look) -> None:
+    """The child: answer until the parent hangs up.  Answers are JSON, for the parent unpickles nothing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            grammar, _, source = pipe.recv_bytes().partition(b"\0")
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            answer = _answer(look, source, grammar.decode())
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            pipe.send_bytes(json.dumps(answer).encode())
+
+
+def _answer(look: Look, source: bytes, grammar: str) -> Outcome | str:
+    try:
+        return look(source, grammar)
+    except MemoryError:
+        return Outcome("crashed")
+    except Exception:
+        return traceback.format_exc()
+
+
+def _outcome(answer: list[Any] | str) -> Outcome:
+    """An exception of the child is a bug of ours, not odd data: it is raised here again."""
+    if isinstance(answer, str):
+        raise RuntimeError(f"in the parsing process: {answer}")
+    status, share, imports, declares = answer
+    return Outcome(status, share, tuple(imports), declares)
