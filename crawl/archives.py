@@ -1,0 +1,175 @@
+"""Archives as streams of entries: tar (gz, bz2, xz, zst) and zip, never unpacked to disk.
+
+An archive is given up whole, as ``BadRepo``, when it is broken anywhere or asks for more than the
+caps allow; so what comes out of an archive never depends on where it broke.  The caps count bytes
+that were really unpacked, whatever the archive claims.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from crawl.sources.entry import BadRepo, Caps, Entry
+
+SLACK = 1 << 20
+"""Bytes that any archive may unpack to, whatever its own size: tiny text packs very well."""
+
+MAX_HEADER = 1 << 20
+"""Bytes of one extended header; honest ones hold a long path."""
+
+_BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    zstandard.ZstdError,
+    struct.error,
+    EOFError,
+    ValueError,  # numbers and names in headers
+    IndexError,
+    KeyError,
+    NotImplementedError,  # a zip method that Python does not know
+    RuntimeError,  # an encrypted zip
+)
+
+
+def entries(path: Path, caps: Caps) -> Iterator[Entry]:
+    """Everything in an archive that is not a directory, in the archive's order.
+
+    Raises:
+        BadRepo: The archive is broken or larger than ``caps``.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(6)
+            file.seek(0)
+            if magic.startswith(b"PK"):
+                yield from _zip_entries(file, path.stat().st_size, caps)
+            else:
+                yield from _tar_entries(_unpacked(file, magic), path.stat().st_size, caps)
+    except _BROKEN as error:
+        raise BadRepo("broken_archive", f"{type(error).__name__}: {error}"[:200]) from None
+    except OSError as error:
+        if error.errno is not None:  # the disk's trouble, not the archive's
+            raise
+        raise BadRepo("broken_archive", f"{type(error).__name__}: {error}"[:200]) from None
+
+
+class _Meter(io.RawIOBase):
+    """Counts what is unpacked from an archive of ``size`` bytes, and stops a bomb."""
+
+    def __init__(self, size: int, caps: Caps, stream: IO[bytes] | None = None) -> None:
+        self.stream = stream
+        self.packed = size
+        self.caps = caps
+        self.unpacked = 0
+
+    def read(self, size: int = -1) -> bytes:
+        assert self.stream is not None
+        data = self.stream.read(size)
+        self.add(len(data))
+        return data
+
+    def add(self, count: int) -> None:
+        self.unpacked += count
+        if self.unpacked > self.caps.repo_bytes:
+            raise BadRepo("too_large", f"unpacks to more than {self.caps.repo_bytes} bytes")
+        if self.unpacked > self.caps.ratio * self.packed + SLACK:
+            raise BadRepo("bomb", f"unpacks to more than {self.caps.ratio} times its size")
+
+
+class _Member(tarfile.TarInfo):
+    """A tar header that is strict: ``tarfile`` takes a broken header in the middle for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise BadRepo("broken_archive", f"tar header: {error}") from None
+
+    def _proc_gnulong(self, tar: tarfile.TarFile) -> Any:
+        return self._limited(tar, "_proc_gnulong")
+
+    def _proc_pax(self, tar: tarfile.TarFile) -> Any:
+        return self._limited(tar, "_proc_pax")
+
+    def _limited(self, tar: tarfile.TarFile, process: str) -> Any:
+        """``tarfile`` reads such a header into memory, of whatever size it says it is."""
+        if self.size > MAX_HEADER:
+            raise BadRepo("bomb", f"a tar header of {self.size} bytes")
+        return getattr(super(), process)(tar)
+
+
+def _unpacked(file: IO[bytes], magic: bytes) -> IO[bytes]:
+    if magic.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
+    if magic.startswith(b"BZh"):
+        return bz2.BZ2File(file)  # type: ignore[return-value]
+    if magic.startswith(b"\xfd7zXZ\x00"):
+        return lzma.LZMAFile(file)  # type: ignore[return-value]
+    if magic.startswith(b"\x28\xb5\x2f\xfd"):
+        return zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file)
+    return file
+
+
+def _tar_entries(stream: IO[bytes], size: int, caps: Caps) -> Iterator[Entry]:
+    meter = _Meter(size, caps, stream)
+    with tarfile.open(fileobj=meter, mode="r|", tarinfo=_Member) as tar:  # type: ignore[call-overload]
+        for count, member in enumerate(tar, 1):
+            tar.members = []  # it remembers every header of the stream otherwise
+            _cap_files(count, caps)
+            if member.isdir():
+                continue
+            if not member.isreg():
+                yield Entry(member.name, "symlink" if member.issym() else "special", 0)
+            elif member.size > caps.file_bytes:
+                yield Entry(member.name, "file", member.size)
+            else:
+                content = tar.extractfile(member)
+                assert content is not None, "a regular member has content"
+                yield Entry(member.name, "file", member.size, _whole(content.read(), member.size))
+
+
+def _zip_entries(file: IO[bytes], size: int, caps: Caps) -> Iterator[Entry]:
+    meter = _Meter(size, caps)
+    with zipfile.ZipFile(file) as archive:
+        for count, info in enumerate(archive.infolist(), 1):
+            _cap_files(count, caps)
+            name = info.orig_filename  # ``filename`` is cut at a NUL
+            mode = info.external_attr >> 16
+            if name.endswith("/"):
+                continue
+            if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                yield Entry(name, "symlink" if stat.S_ISLNK(mode) else "special", 0)
+            elif info.file_size > caps.file_bytes:
+                yield Entry(name, "file", info.file_size)
+            else:
+                with archive.open(info) as content:
+                    data = content.read(caps.file_bytes + 1)
+                meter.add(len(data))
+                yield Entry(name, "file", info.file_size, _whole(data, info.file_size))
+
+
+def _cap_files(count: int, caps: Caps) -> None:
+    if count > caps.files:
+        raise BadRepo("too_many_files", f"more than {caps.files}")
+
+
+def _whole(data: bytes, size: int) -> bytes:
+    if len(data) != size:
+        raise BadRepo("broken_archive", f"a member of {size} bytes holds {len(data)}")
+    return data

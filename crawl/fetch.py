@@ -1,0 +1,239 @@
+"""`crawl fetch`: the repos' archives and clones into the cache, then their files as text into a table.
+
+Downloads run in threads, reading in processes, one unit of work a repo.  Everything in a repo that is
+not a directory becomes a row of files, or one reject with its reason; a repo that cannot be had or is
+broken is one reject.  What a repo yields depends on its revision and the settings alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache as once
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import polars as pl
+
+import corpus
+import passes
+from crawl import encodings, languages, licenses
+from crawl.config import Fetch
+from crawl.sources import SOURCES
+from crawl.sources.entry import BadRepo, Caps, Entry, OutOfReach, Repo, printable, tidy
+
+log = logging.getLogger(__name__)
+
+VERB = "crawl fetch"
+
+DOWNLOADS = 8
+"""At a time."""
+
+_VCS = {".git", ".hg", ".svn", "CVS", ".bzr"}
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+RejectRow = tuple[str, str, str | None, int, int]
+
+
+def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, workers: int) -> corpus.Table:
+    """Write the table of files of all repos listed at ``src``."""
+    repos = corpus.read(src, "repos")
+    listed = _listed(src)
+    cache = cache or _default_cache()
+    with corpus.building(dst, "files", made_by=VERB, settings=settings, inputs=[repos]) as out:
+        if isinstance(out, corpus.Table):
+            return out
+        left = out.left(sorted(listed))
+        missing = _obtain({unit: listed[unit] for unit in left}, cache)
+        _refuse_too_few(missing, listed, settings.missing)
+        work = partial(_read_unit, out=out, src=src, settings=settings, cache=cache, missing=missing)
+        passes.each(work, left, label="reading repos", workers=workers)
+        return out.seal()
+
+
+def read_repo(repo: Repo, entries: Iterable[Entry]) -> tuple[pl.DataFrame, list[RejectRow]]:
+    """The files of a repo as rows, and a reject for every entry that is no source text.
+
+    Raises:
+        BadRepo: From ``entries``: nothing of the repo is kept.
+    """
+    files: dict[str, _File] = {}
+    notes: dict[str, str] = {}
+    rejected: list[tuple[str, str, str | None, int]] = []
+    seen: set[str] = set()
+    for entry in entries:
+        path = tidy(entry.path)
+        reason = _unwanted(entry, path, seen)
+        if reason is None:
+            assert path is not None
+            assert entry.data is not None
+            seen.add(path.lower())
+            read = _read(path, entry.data)
+            if licenses.is_license_file(path):
+                notes[path] = entry.data[:100_000].decode("utf-8", "replace")
+            if isinstance(read, _File):
+                files[path] = read
+                continue
+            reason = read
+        rejected.append((path or printable(entry.path), *reason, entry.size))
+    top = _top_directory([*files, *(path for path, *_ in rejected)]) if repo.source in _PACKED else ""
+    settled = languages.settle({path: file.candidates for path, file in files.items()})
+    directories = licenses.by_directory({path.removeprefix(top): text for path, text in notes.items()})
+    rows = [
+        _row(repo, path.removeprefix(top), file, language, directories)
+        for path, file in sorted(files.items())
+        if (language := settled[path])
+    ]
+    rejected += [
+        (path, "no_language", None, len(file.data)) for path, file in files.items() if not settled[path]
+    ]
+    frame = pl.DataFrame(rows, schema=_COLUMNS, orient="row")
+    return frame, [
+        (f"{repo.repo}:{path.removeprefix(top)}", reason, detail, 1, size)
+        for path, reason, detail, size in rejected
+    ]
+
+
+_PACKED = ("pypi", "npm", "debian")
+
+_COLUMNS = {
+    "repo": pl.String,
+    "path": pl.String,
+    "revision": pl.String,
+    "language": pl.String,
+    "license": pl.String,
+    "stars": pl.Int32,
+    "encoding": pl.String,
+    "text": pl.String,
+    "sha256": pl.String,
+    "bytes": pl.Int64,
+    "lines": pl.Int32,
+}
+
+
+class _File(NamedTuple):
+    data: bytes
+    text: str
+    encoding: str
+    candidates: tuple[str, ...]
+
+
+def _unwanted(entry: Entry, path: str | None, seen: set[str]) -> tuple[str, str | None] | None:
+    """Why an entry is not even read, or None."""
+    if path is None:
+        return ("bad_path", None)
+    if entry.kind != "file":
+        return (entry.kind, None)
+    if not _VCS.isdisjoint(path.split("/")):
+        return ("vcs", None)
+    if path.lower() in seen:  # the first of a name wins, also where only the case differs
+        return ("duplicate_path", None)
+    if entry.data is None:
+        return ("too_large", str(entry.size))
+    if entry.data.startswith(_LFS):
+        return ("lfs_pointer", None)
+    return None
+
+
+def _read(path: str, data: bytes) -> _File | tuple[str, str | None]:
+    decoded = encodings.decode(data)
+    if isinstance(decoded, encodings.Undecodable):
+        return (decoded.reason, decoded.detail)
+    options = languages.candidates(path, decoded.text)
+    # What is no source text needs no memory while the rest of the repo is read.
+    return _File(data, decoded.text, decoded.encoding, options) if options else ("no_language", None)
+
+
+def _row(
+    repo: Repo, path: str, file: _File, language: str, directories: dict[str, str]
+) -> tuple[Any, ...]:
+    license_ = licenses.of_header(file.text) or licenses.nearest(path, directories, repo.license)
+    lines = file.text.count("\n") + (not file.text.endswith("\n") and file.text != "")
+    sha256 = hashlib.sha256(file.data).hexdigest()
+    head = (repo.repo, path, repo.revision, language, license_, repo.stars)
+    return (*head, file.encoding, file.text, sha256, len(file.data), lines)
+
+
+def _top_directory(paths: list[str]) -> str:
+    """The one directory that everything in an archive is below, with its slash; else nothing."""
+    tops = {PurePosixPath(path).parts[0] for path in paths if tidy(path)}
+    lone = next(iter(tops)) if len(tops) == 1 else ""
+    return f"{lone}/" if lone and all(path.startswith(f"{lone}/") for path in paths if tidy(path)) else ""
+
+
+# ------------------------------------------------------------------------------------------- units
+
+
+def _read_unit(
+    unit: str,
+    *,
+    out: corpus.Output,
+    src: Path,
+    settings: Fetch,
+    cache: Path,
+    missing: dict[str, OutOfReach],
+) -> None:
+    repo = _listed(src)[unit]
+    caps = Caps(settings.max_file_bytes, settings.max_repo_bytes, settings.max_repo_files, settings.max_ratio)
+    try:
+        if unit in missing:
+            raise missing[unit]
+        frame, rejected = read_repo(repo, SOURCES[repo.source].entries(repo, cache, caps))
+    except (BadRepo, OutOfReach) as failure:
+        log.warning("%s: %s (%s)", repo.repo, failure.reason, failure.detail)
+        frame = pl.DataFrame(schema=_COLUMNS)
+        rejected = [(repo.repo, failure.reason, failure.detail, 1, repo.bytes or 0)]
+    rows = {"": frame, "rejects": corpus.rejects(rejected, VERB)}
+    out.write(unit, rows, came_in=frame.height + len(rejected))
+
+
+@once
+def _listed(src: Path) -> dict[str, Repo]:
+    """The listed repos by the name of their unit of work, which does not depend on the other repos."""
+    rows = corpus.read(src, "repos").scan().collect().to_dicts()
+    return {_unit(row["repo"]): Repo(**row) for row in rows}
+
+
+def _unit(repo: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9._+-]+", "-", repo).strip("-.")[:80]
+    return f"{readable}-{hashlib.sha256(repo.encode()).hexdigest()[:8]}"
+
+
+def _obtain(repos: dict[str, Repo], cache: Path) -> dict[str, OutOfReach]:
+    """Bring all repos into the cache; returns those that could not be had, by unit."""
+
+    def obtain(unit: str) -> tuple[str, OutOfReach | None]:
+        try:
+            SOURCES[repos[unit].source].obtain(repos[unit], cache)
+        except OutOfReach as failure:
+            log.warning("%s: %s (%s)", repos[unit].repo, failure.reason, failure.detail)
+            return unit, failure
+        return unit, None
+
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        done = passes.progress(pool.map(obtain, repos), label="downloading", total=len(repos))
+        return {unit: failure for unit, failure in done if failure is not None}
+
+
+def _refuse_too_few(missing: dict[str, OutOfReach], listed: dict[str, Repo], share: float) -> None:
+    if not missing or (len(missing) <= share * len(listed) and len(missing) < len(listed)):
+        return
+    unit, failure = min(missing.items())
+    counts = Counter(failure.reason for failure in missing.values())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    raise corpus.Refusal(
+        f"{len(missing)} of {len(listed)} repos could not be had ({reasons}), the first of them "
+        f"{listed[unit].repo}: {failure.detail}.  Check the network and the list and run again "
+        "(it resumes), or let --missing SHARE of them become rejects."
+    )
+
+
+def _default_cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "fathom"

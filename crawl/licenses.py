@@ -1,0 +1,149 @@
+"""Which licence a file is under, by what it or its surroundings say, and whether a policy allows it.
+
+In order: the file's own header (an SPDX tag, or the words of a well-known licence), the licence file
+of the nearest directory, what the repo's list or registry states.  A header wins because a GPL file in
+an MIT repo is a GPL file.  This reads evidence; it is no legal advice, and texts it does not know are
+"unknown", never "fine".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
+
+HEADER_LINES = 30
+HEADER_CHARACTERS = 4000
+
+_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+() \t-]+)")
+_FILE = re.compile(r"(?i)(un)?licen[cs]es?|copying|copyright")
+_NOISE = re.compile(r"[\s*#;%/!|<>\"'_,-]+")
+
+_VERSIONS = {"1": "1.0", "2": "2.0", "2.0": "2.0", "2.1": "2.1", "3": "3.0", "3.0": "3.0"}
+_GNU = re.compile(
+    r"(?:under (?:the )?(?:terms of )?(?:the )?|^\s*)"
+    r"(?:GNU (?P<kind>Affero General|Lesser General|Library General|General) Public Licen[cs]e|(?P<short>[AL]?GPL)\b)"
+    r"(?:.{0,120}?v(?:ersion )?(?P<version>[123](?:\.[01])?))?",
+    re.IGNORECASE,
+)
+_WORDS = (
+    ("Apache-2.0", re.compile(r"Apache License Version 2|www\.apache\.org licenses LICENSE 2\.0", re.I)),
+    ("MPL-2.0", re.compile(r"Mozilla Public License (?:Version |v\. ?)?2", re.I)),
+    ("MPL-1.1", re.compile(r"Mozilla Public License Version 1", re.I)),
+    ("EPL-2.0", re.compile(r"Eclipse Public License (?:v|version )?2", re.I)),
+    ("EPL-1.0", re.compile(r"Eclipse Public License", re.I)),
+    ("CDDL-1.0", re.compile(r"Common Development and Distribution License", re.I)),
+    ("MIT", re.compile(r"Permission is hereby granted free of charge to any person obtaining", re.I)),
+    ("ISC", re.compile(r"Permission to use copy modify and (?:or )?distribute this software for any", re.I)),
+    ("Unlicense", re.compile(r"This is free and unencumbered software released into the public domain", re.I)),
+    ("CC0-1.0", re.compile(r"CC0 1\.0 Universal|creativecommons\.org publicdomain zero", re.I)),
+    ("BSL-1.0", re.compile(r"Boost Software License", re.I)),
+    ("Zlib", re.compile(r"the origin of this software must not be misrepresented", re.I)),
+    ("PSF-2.0", re.compile(r"PSF LICENSE AGREEMENT|PYTHON SOFTWARE FOUNDATION LICENSE", re.I)),
+)
+_BSD = re.compile(r"Redistribution and use in source and binary forms", re.I)
+_BSD_THIRD = re.compile(r"(?:Neither the names? of|may not be used to endorse|names? of .{0,80}may not be)", re.I)
+_BSD_FOURTH = re.compile(r"All advertising materials mentioning", re.I)
+
+
+def of_header(text: str) -> str | None:
+    """The licence a file states of itself in its first lines, as an SPDX expression."""
+    head = "\n".join(text[:HEADER_CHARACTERS].split("\n", HEADER_LINES)[:HEADER_LINES])
+    if "icen" not in head and "ICEN" not in head and "GPL" not in head and "istribut" not in head:
+        return None
+    tag = _TAG.search(head)
+    return " ".join(tag[1].split()) if tag else _by_words(head, header=True)
+
+
+def of_file(text: str) -> str | None:
+    """The licence whose text a licence file holds; several are joined by AND."""
+    return _by_words(text[:40_000], header=False)
+
+
+def is_license_file(path: str) -> bool:
+    """LICENSE, COPYING.LESSER, licence.txt and the like."""
+    name = PurePosixPath(path).name
+    return bool(_FILE.fullmatch(re.split(r"[.-]", name, maxsplit=1)[0])) and not name.endswith((".py", ".js"))
+
+
+def by_directory(files: Mapping[str, str]) -> dict[str, str]:
+    """The licence stated for each directory that holds licence files (text by path)."""
+    found: dict[str, set[str]] = {}
+    for path, text in files.items():
+        if license_ := of_file(text):
+            found.setdefault(str(PurePosixPath(path).parent), set()).add(license_)
+    return {directory: " AND ".join(sorted(licenses)) for directory, licenses in found.items()}
+
+
+def nearest(path: str, directories: Mapping[str, str], listed: str | None) -> str | None:
+    """What the directories above a file say; at the top, the list's word goes before a file's."""
+    for parent in PurePosixPath(path).parents:
+        if str(parent) == "." and listed is not None:
+            return listed
+        if str(parent) in directories:
+            return directories[str(parent)]
+    return listed
+
+
+def permits(expression: str, allow: Collection[str]) -> bool:
+    """Whether a policy allows what an SPDX expression offers: any side of OR, every side of AND.
+
+    >>> permits("MIT OR GPL-2.0-only", {"MIT"}), permits("MIT AND GPL-2.0-only", {"MIT"})
+    (True, False)
+    """
+    words = re.findall(r"[()]|[^\s()]+", expression)
+    try:
+        allowed, rest = _either(words, {name.lower() for name in allow})
+    except IndexError:
+        return False
+    return allowed and not rest
+
+
+def _either(words: list[str], allow: set[str]) -> tuple[bool, list[str]]:
+    allowed, words = _both(words, allow)
+    while words and words[0].upper() == "OR":
+        other, words = _both(words[1:], allow)
+        allowed = allowed or other
+    return allowed, words
+
+
+def _both(words: list[str], allow: set[str]) -> tuple[bool, list[str]]:
+    allowed, words = _one(words, allow)
+    while words and words[0].upper() == "AND":
+        other, words = _one(words[1:], allow)
+        allowed = allowed and other
+    return allowed, words
+
+
+def _one(words: list[str], allow: set[str]) -> tuple[bool, list[str]]:
+    if words[0] == "(":
+        allowed, words = _either(words[1:], allow)
+        return allowed and words[0] == ")", words[1:]
+    name, words = words[0].lower(), words[1:]
+    if words and words[0].upper() == "WITH":  # an exception only adds permissions
+        words = words[2:]
+    return name in allow or name.removesuffix("+") in allow, words
+
+
+def _by_words(text: str, *, header: bool) -> str | None:
+    words = _NOISE.sub(" ", text).strip()
+    found = [gnu] if (gnu := _gnu(words)) else []
+    if not (found and not header):  # a GNU text quotes no other licence's terms, but mentions some
+        found += [name for name, pattern in _WORDS if pattern.search(words)]
+        if _BSD.search(words):
+            clauses = 4 if _BSD_FOURTH.search(words) else 3 if _BSD_THIRD.search(words) else 2
+            found.append(f"BSD-{clauses}-Clause")
+    return " AND ".join(sorted(set(found))) or None
+
+
+def _gnu(words: str) -> str | None:
+    match = _GNU.search(words)
+    if match is None:
+        return None
+    kind = (match["kind"] or match["short"]).lower()
+    family = "AGPL" if kind[0] == "a" else "LGPL" if kind.startswith(("le", "li", "lg")) else "GPL"
+    version = _VERSIONS.get(match["version"] or "")
+    if version is None:
+        return family
+    later = re.search(r"or (?:\(at your option\) |at your option )?any later", words[match.start() :][:600], re.I)
+    return f"{family}-{version}-{'or-later' if later else 'only'}"

@@ -1,0 +1,33 @@
+"""Where repos come from.  A source is a module with the two functions of ``Source``.
+
+``list`` functions differ (each takes its own settings) and are called by ``crawl.listing``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from crawl.sources import folder, git, packages
+from crawl.sources.entry import Caps, Entry, Repo
+
+
+class Source(Protocol):
+    """How the content of a listed repo is had and read."""
+
+    def obtain(self, repo: Repo, cache: Path) -> None:
+        """Bring what ``entries`` needs into the cache; raises ``OutOfReach``."""
+
+    def entries(self, repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:
+        """The repo's entries at its revision, without network; raises ``BadRepo``."""
+
+
+SOURCES: dict[str, Source] = {
+    "pypi": packages,
+    "npm": packages,
+    "debian": packages,
+    "git": git,
+    "folder": folder,
+}
+"""By the ``source`` column of the table of repos."""

@@ -1,0 +1,237 @@
+"""Source archives of packages, pinned by hash: PyPI sdists, npm tarballs, Debian's upstream tarballs.
+
+No package code runs: nothing is built or installed, an archive is a file with a hash.  Downloads are
+kept under that hash, so a pinned list gives the same repos on every machine, from any mirror.
+``PIP_INDEX_URL``, ``npm_config_registry`` and ``DEBIAN_MIRROR`` name other mirrors.
+"""
+
+from __future__ import annotations
+
+import configparser
+import csv
+import fcntl
+import hashlib
+import html
+import logging
+import os
+import re
+import ssl
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache as once
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
+
+import httpx
+
+from corpus import Refusal
+from crawl import archives
+from crawl.sources.entry import Caps, Entry, OutOfReach, Repo
+
+log = logging.getLogger(__name__)
+
+REGISTRIES = ("pypi", "npm", "debian")
+COLUMNS = ("registry", "name", "version", "file", "sha256")
+ATTEMPTS = 5
+MAX_ARCHIVE = 4 << 30
+"""Bytes that are downloaded at most where the list does not say how many there are."""
+
+_NAME = re.compile(r"(@[\w.-]+/)?[A-Za-z0-9][\w.+-]*")
+_VERSION = re.compile(r"[A-Za-z0-9][\w.+:~-]*")
+_FILE = re.compile(r"[A-Za-z0-9][\w.+~-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
+
+
+# ---------------------------------------------------------------------------------------- listing
+
+
+def list_repos(packages: Path) -> list[Repo]:
+    """The rows of a pinned list: tab-separated, a header line, ``#`` begins a comment.
+
+    Columns: registry, name, version, file, sha256, and, if known, bytes and license.
+    """
+    try:
+        lines = [line for line in packages.read_text().splitlines() if line and not line.startswith("#")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(f"{packages}: {error}: give a list such as runs/demo-packages.tsv.") from None
+    table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    if lacking := set(COLUMNS) - set(table.fieldnames or ()):
+        raise Refusal(f"{packages} has no column {min(lacking)!r} in its header line.")
+    return [_repo(row, f"{packages}, row {number}") for number, row in enumerate(table, 1)]
+
+
+def _repo(row: dict[str, str | None], where: str) -> Repo:
+    values = {key: value or "" for key, value in row.items() if isinstance(value, str | None)}
+    checks = {"name": _NAME, "version": _VERSION, "file": _FILE, "sha256": _SHA256}
+    for column, pattern in checks.items():
+        if not pattern.fullmatch(values[column]):
+            raise Refusal(f"{where}: {values[column]!r} is no {column}.")
+    registry, name, version = values["registry"], values["name"], values["version"]
+    if registry not in REGISTRIES:
+        raise Refusal(f"{where}: {registry!r} is no registry; there are {', '.join(REGISTRIES)}.")
+    kind = "deb/debian" if registry == "debian" else registry
+    size = values.get("bytes", "")
+    return Repo(
+        repo=f"{registry}/{name}@{version}",
+        revision=f"sha256:{values['sha256']}",
+        source=registry,
+        # A package URL (purl), which names the archive whatever the mirror.
+        url=f"pkg:{kind}/{quote(name, safe='/')}@{quote(version)}?file_name={quote(values['file'])}",
+        license=values.get("license") or None,
+        bytes=int(size) if size.isdecimal() else None,
+    )
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+def obtain(repo: Repo, cache: Path) -> None:
+    """Download the archive if the cache does not hold it."""
+    archive = _archive(repo, cache)
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        _download(repo, archive)
+
+
+def entries(repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:
+    """The members of the archive, after its hash was checked."""
+    archive = _archive(repo, cache)
+    if _sha256(archive) != repo.revision.removeprefix("sha256:"):
+        raise Refusal(f"{archive} is damaged (its hash differs): delete it and run again.")
+    yield from archives.entries(archive, caps)
+
+
+def _archive(repo: Repo, cache: Path) -> Path:
+    digest = repo.revision.removeprefix("sha256:")
+    return cache / "archives" / digest[:2] / digest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------------------------ downloading
+
+
+@once
+def _client() -> httpx.Client:
+    # The system's certificates, as pip and npm use them, so that a mirror with its own works.
+    return httpx.Client(
+        verify=ssl.create_default_context(),
+        timeout=httpx.Timeout(60, connect=20),
+        follow_redirects=True,
+        headers={"User-Agent": "fathom-coder", "Accept-Encoding": "identity"},
+    )
+
+
+def _download(repo: Repo, archive: Path) -> None:
+    """Download aside, resuming what is there; it gets its name once its hash is right."""
+    aside = archive.with_name(f"{archive.name}.part")
+    with aside.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be at the same archive
+        if archive.exists():
+            return
+        for attempt in range(ATTEMPTS):
+            try:
+                resumed = aside.stat().st_size > 0
+                _receive(_address(repo), aside, repo.bytes or MAX_ARCHIVE)
+            except (httpx.TransportError, httpx.HTTPStatusError) as error:
+                _wait_or_give_up(error, attempt)
+                continue
+            found = _sha256(aside)
+            if found == archive.name:
+                aside.replace(archive)
+                return
+            aside.unlink()
+            aside.touch()
+            if not resumed:
+                raise OutOfReach("hash_mismatch", f"expected sha256 {archive.name}, got {found}")
+    raise OutOfReach("unreachable", "gave up")
+
+
+def _receive(url: str, aside: Path, limit: int) -> None:
+    have = aside.stat().st_size
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with _client().stream("GET", url, headers=headers) as response:
+        if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # all of it is there already, or it is something else: the hash will tell
+        response.raise_for_status()
+        resumes = response.status_code == httpx.codes.PARTIAL_CONTENT
+        with aside.open("ab" if resumes else "wb") as file:
+            for piece in response.iter_raw(1 << 16):
+                file.write(piece)
+                if file.tell() > limit:
+                    raise OutOfReach("hash_mismatch", f"more than the {limit} bytes expected")
+
+
+def _wait_or_give_up(error: httpx.HTTPError, attempt: int) -> None:
+    """Back off before another try; raise ``OutOfReach`` where none is worth it."""
+    status, seconds = "", 0.5 * 2**attempt
+    if isinstance(error, httpx.HTTPStatusError):
+        status = f"http {error.response.status_code}"
+        if error.response.status_code < 500 and error.response.status_code not in (408, 425, 429):
+            raise OutOfReach("unreachable", status) from None
+        after = error.response.headers.get("Retry-After", "")
+        seconds = max(seconds, min(float(after), 60.0)) if after.isdecimal() else seconds
+    if attempt + 1 == ATTEMPTS:
+        raise OutOfReach("unreachable", status or type(error).__name__) from None
+    time.sleep(seconds)
+
+
+# ---------------------------------------------------------------------------------------- mirrors
+
+
+def _address(repo: Repo) -> str:
+    """Where the archive is, on the mirror that this machine uses."""
+    name, file = _name_and_file(repo)
+    if repo.source == "pypi":
+        return _pypi_address(name, file)
+    if repo.source == "npm":
+        registry = os.environ.get("npm_config_registry") or os.environ.get("NPM_CONFIG_REGISTRY")
+        base = (registry or "https://registry.npmjs.org").rstrip("/")
+        version = repo.repo.rsplit("@", 1)[1]
+        return f"{base}/{name}/-/{name.rsplit('/', 1)[-1]}-{version}.tgz"
+    pool = name[:4] if name.startswith("lib") else name[:1]
+    mirror = os.environ.get("DEBIAN_MIRROR", "https://deb.debian.org/debian").rstrip("/")
+    return f"{mirror}/pool/main/{pool}/{name}/{file}"
+
+
+def _name_and_file(repo: Repo) -> tuple[str, str]:
+    parts = urlsplit(repo.url)
+    name = unquote(parts.path.split("/", 2 if repo.source == "debian" else 1)[-1].rsplit("@", 1)[0])
+    return name, parse_qs(parts.query)["file_name"][0]
+
+
+def _pypi_address(name: str, file: str) -> str:
+    """Look the file up in the simple index, in its JSON form or, on older mirrors, in HTML."""
+    project = re.sub(r"[-_.]+", "-", name).lower()
+    response = _client().get(f"{_index()}/{project}/", headers={"Accept": _SIMPLE})
+    response.raise_for_status()
+    if "json" in response.headers.get("Content-Type", ""):
+        found = {str(entry["filename"]): str(entry["url"]) for entry in response.json()["files"]}
+    else:
+        links = [html.unescape(link) for link in re.findall(r'href="([^"]+)"', response.text)]
+        found = {unquote(urlsplit(link).path.rsplit("/", 1)[-1]): link for link in links}
+    if file not in found:
+        raise OutOfReach("unreachable", "not in the index")
+    return urljoin(str(response.url), found[file])
+
+
+@once
+def _index() -> str:
+    """The index that pip is configured with; a URL that may hold a password, so it is never shown."""
+    url = os.environ.get("PIP_INDEX_URL")
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(
+        [
+            "/etc/pip.conf",
+            Path.home() / ".pip/pip.conf",
+            Path.home() / ".config/pip/pip.conf",
+            Path(sys.prefix) / "pip.conf",
+            os.environ.get("PIP_CONFIG_FILE", ""),
+        ]
+    )
+    return (url or config.get("global", "index-url", fallback="https://pypi.org/simple")).rstrip("/")
