@@ -22,38 +22,39 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
 demo: report  ## environment, corpus, model, verdicts, report: all of it, from real code
-	@echo "The report is at $(OUT)/report/index.html"
+	@echo "All is up to date.  The report is at $(OUT)/report/index.html"
 
 corpus: $(call at,corpus)  ## crawl, filter, parse, order, deduplicate, screen
 train:  $(call at,model)   ## tokenizer, packing, pretraining
 eval:   $(call at,verdicts)  ## sample and judge
 report: $(call at,report)  ## one page about all of it
 
-$(call at,repos): $(RUN) | $(READY)
+# Each verb compares its own settings and inputs with its manifest, so a touched run file costs seconds.
+$(call at,repos): $(RUN) $(wildcard runs/*.tsv) | $(READY)
 	$(BIN)/crawl list $(@D) $(with)
 $(call at,files): $(call at,repos)
 	$(BIN)/crawl fetch $(<D) $(@D) $(wide)
-$(call at,kept): $(call at,files) $(RUN)
+$(call at,kept): $(call at,files)
 	$(BIN)/crawl filter $(<D) $(@D) $(wide)
-$(call at,parsed): $(call at,kept) $(RUN)
+$(call at,parsed): $(call at,kept)
 	$(BIN)/crawl parse $(<D) $(@D) $(wide)
-$(call at,documents): $(call at,kept) $(call at,parsed) $(RUN)
+$(call at,documents): $(call at,kept) $(call at,parsed)
 	$(BIN)/crawl order $(OUT)/kept $(OUT)/parsed $(@D) $(wide)
-$(call at,unique): $(call at,documents) $(RUN)
+$(call at,unique): $(call at,documents)
 	$(BIN)/dedup scan $(<D) $(@D) $(wide)
 $(call at,problems): $(RUN) | $(READY)
 	$(BIN)/evals problems $(@D) $(with)
-$(call at,corpus): $(call at,unique) $(call at,parsed) $(call at,problems) $(RUN)
+$(call at,corpus): $(call at,unique) $(call at,parsed) $(call at,problems)
 	$(BIN)/crawl screen $(OUT)/unique $(OUT)/parsed $(OUT)/problems $(@D) $(wide)
-$(call at,tokenizer): $(call at,corpus) $(RUN)
+$(call at,tokenizer): $(call at,corpus)
 	$(BIN)/train tokenizer $(<D) $(@D) $(with)
-$(call at,tokens): $(call at,corpus) $(call at,tokenizer) $(RUN)
+$(call at,tokens): $(call at,corpus) $(call at,tokenizer)
 	$(BIN)/train pack $(OUT)/corpus $(OUT)/tokenizer $(@D) $(wide)
-$(call at,model): $(call at,tokens) $(call at,tokenizer) $(RUN)
+$(call at,model): $(call at,tokens) $(call at,tokenizer)
 	$(BIN)/train pretrain $(OUT)/tokens $(OUT)/tokenizer $(@D) $(with)
-$(call at,samples): $(call at,problems) $(call at,model) $(RUN)
+$(call at,samples): $(call at,problems) $(call at,model)
 	$(BIN)/evals sample $(OUT)/problems $(OUT)/model $(@D) $(with)
-$(call at,verdicts): $(call at,problems) $(call at,samples) $(RUN)
+$(call at,verdicts): $(call at,problems) $(call at,samples)
 	$(BIN)/evals judge $(OUT)/problems $(OUT)/samples $(@D) $(wide)
 $(call at,report): $(foreach t,repos files kept parsed documents unique corpus problems tokenizer tokens model samples verdicts,$(call at,$(t)))
 	$(BIN)/evals report $(^:/manifest.json=) $(@D) $(with)
