@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import corpus
 import crawl
 import runfile
-from crawl.config import Fetch, Filter, List, Parse
+from crawl.config import Fetch, Filter, List, Order, Parse
 
 app = runfile.stage("crawl", crawl.__doc__ or "")
 
@@ -76,3 +76,20 @@ def parse(src: Path, dst: Path, /, *, settings: Parse = Parse(), workers: int = 
     from crawl import parse
 
     return parse.parse_files(src, dst, settings, workers)
+
+
+@app.command
+def order(
+    src: Path, parsed: Path, dst: Path, /, *, settings: Order = Order(), workers: int = 0
+) -> corpus.Table:
+    """Join the files of a repo that import one another, imported files first (section 2.2).
+
+    Args:
+        src: The table of kept files, from `crawl filter`.
+        parsed: What `crawl parse` found in them.
+        dst: The table of documents to write.
+        workers: Processes; 0 is one per processor.
+    """
+    from crawl import documents
+
+    return documents.order_repos(src, parsed, dst, settings, workers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cyclopts import Parameter
 
@@ -83,3 +84,16 @@ class Parse:
     """The same for the languages whose grammars are ten times slower than the others."""
     seconds: float = 10.0
     """CPU time for one file; what takes longer is given up (status timeout)."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    strategy: Literal["topological", "path", "random"] = "topological"
+    """Order of the files of a document: the paper's Algorithm 1, by path, or by a hash of the path."""
+    seed: int = 0
+    """What the hash of `random` starts from."""
+    max_bytes: int = 1 << 20
+    """Larger documents are not written whole (0 is no limit; the paper states none)."""
+    oversize: Literal["split", "files"] = "split"
+    """What becomes of them: parts, cut in order; or a document for every file, as DeepSeek did above 32 KB."""
