@@ -1,0 +1,236 @@
+"""What the tables of a model tell: its training, its verdicts, and the chain of manifests behind both.
+
+Tables in, plain values out, like ``findings``; whatever is not there is ``None``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from corpus import Table
+from evals.findings import Tables
+
+VERDICTS = ("passed", "failed", "error", "timeout", "memory", "output_limit", "crashed")
+"""The order in which verdicts are told."""
+
+SHARDS_COUNTED = 8
+"""The unigram entropy is that of the first shards: 65,536 rows tell it to more digits than we print."""
+
+
+class Training(NamedTuple):
+    """A model and how it came to be.  ``entropy`` is in nats a token, ``None`` without the packed rows."""
+
+    metrics: list[dict[str, Any]]
+    config: dict[str, Any]
+    facts: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    seconds: float
+    entropy: float | None
+
+    def curve(self, key: str) -> list[tuple[float, float]]:
+        """(tokens, value) of every step that has both."""
+        return [(line["tokens"], line[key]) for line in self.metrics if key in line and "tokens" in line]
+
+    def last(self, key: str) -> float | None:
+        return next((line[key] for line in reversed(self.metrics) if line.get(key) is not None), None)
+
+    def final_loss(self) -> tuple[str, float] | None:
+        """The last held-out loss, or else the last training loss, and which of them it is."""
+        for kind, key in (("held out", "valid_loss"), ("training", "loss")):
+            last = self.last(key)
+            if last is not None:
+                return kind, last
+        return None
+
+
+class Sample(NamedTuple):
+    """One completion and what became of it; ``rest`` is what the model wrote after the stop."""
+
+    problem: str
+    number: int
+    verdict: str
+    detail: str
+    prompt: str
+    completion: str
+    rest: str
+    program: str
+
+
+class Link(NamedTuple):
+    """A table in the chain of manifests, and whether its inputs are the tables that stand beside it."""
+
+    verb: str
+    table: str
+    digest: str
+    rows: int
+    seconds: float
+    finished: str
+    settings: dict[str, str]
+    inputs: list[str]
+    strangers: list[str]
+
+
+# ---------------------------------------------------------------------------------------- training
+
+
+def training(tables: Tables) -> Training | None:
+    """The curves, the shape and the cost of the model."""
+    if "train pretrain" not in tables:
+        return None
+    model, rows = tables["train pretrain"], tables.get("train pack")
+    known = {"table", "made_by", "fathom", "settings", "inputs", "digest", "counts", "parts"}
+    facts = {key: value for key, value in model.manifest.items() if key not in known}
+    return Training(
+        metrics=sorted(_metrics(model), key=lambda line: line.get("step", 0)),
+        config=_json(model, "config.json"),
+        facts=facts,
+        settings=model.manifest["settings"],
+        seconds=model.manifest["seconds"],
+        entropy=unigram_entropy(rows) if rows is not None else None,
+    )
+
+
+def unigram_entropy(rows: Table) -> float | None:
+    """Nats a token of the training rows, padding left out: the loss of knowing only how frequent each is.
+
+    Args:
+        rows: The table of packed tokens.
+    """
+    counts = np.zeros(0, np.int64)
+    shards = [shard for shard in rows.shards() if shard.name.startswith("train")]
+    for shard in shards[:SHARDS_COUNTED]:
+        found = np.bincount(_unpadded(rows, shard.name), minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    shares = counts[counts > 0] / max(1, counts.sum())
+    return float(-(shares * np.log(shares)).sum()) if len(shares) else None
+
+
+def _unpadded(rows: Table, name: str) -> np.ndarray:
+    """The tokens of one shard that belong to a document, as ``spans`` has it."""
+    shard = next(shard for shard in rows.shards() if shard.name == name)
+    tokens = np.load(rows.file(shard), mmap_mode="r")
+    spans = next(
+        one for one in rows.shards("spans") if one.name == f"spans/{name.removesuffix('.npy')}.parquet"
+    )
+    where = rows.frame(spans).select("sequence", "start", "end").to_numpy().astype(np.int64)
+    sequence = where[:, 0] - where[:, 0].min(initial=np.iinfo(np.int64).max)
+    steps = np.zeros((tokens.shape[0], tokens.shape[1] + 1), np.int16)
+    np.add.at(steps, (sequence, where[:, 1]), 1)
+    np.add.at(steps, (sequence, where[:, 2]), -1)
+    return np.asarray(tokens[steps.cumsum(1)[:, :-1] > 0])
+
+
+def _metrics(model: Table) -> list[dict[str, Any]]:
+    """The lines of every metrics file, those of one step joined."""
+    steps: dict[int, dict[str, Any]] = {}
+    for part in model.manifest["parts"]:
+        for shard in model.shards(part):
+            if shard.name.endswith("metrics.jsonl"):
+                for line in model.file(shard).read_text().splitlines():
+                    found = json.loads(line)
+                    steps.setdefault(found.get("step", len(steps)), {}).update(found)
+    return list(steps.values())
+
+
+def _json(table: Table, name: str) -> dict[str, Any]:
+    shard = next((shard for shard in table.shards() if shard.name == name), None)
+    return dict(json.loads(table.file(shard).read_text())) if shard else {}
+
+
+# ---------------------------------------------------------------------------------------- verdicts
+
+
+def scores(tables: Tables) -> list[dict[str, Any]]:
+    """What ``evals judge`` wrote down about each suite."""
+    return list(tables["evals judge"].manifest.get("scores", ())) if "evals judge" in tables else []
+
+
+def verdict_counts(table: Table) -> dict[str, dict[str, int]]:
+    """How many samples of each suite came to which verdict."""
+    rows = table.scan().group_by("suite", "verdict").len().sort("suite").collect()
+    counts: dict[str, Counter[str]] = {}
+    for suite, verdict, count in rows.iter_rows():
+        counts.setdefault(suite, Counter())[verdict] += count
+    return {suite: {name: found[name] for name in VERDICTS if found[name]} for suite, found in counts.items()}
+
+
+def samples(tables: Tables, most: int) -> Iterator[tuple[str, list[Sample]]]:
+    """The samples of each suite in the order of its problems, the first ones of every problem first.
+
+    Args:
+        most: How many samples to give in all.
+    """
+    judged = tables["evals judge"].scan()
+    key = ["suite", "problem"]
+    if "evals sample" in tables:
+        made = tables["evals sample"].scan().select(*key, "sample", "completion")
+        judged = judged.join(made, on=[*key, "sample"], how="left")
+    if "evals problems" in tables:
+        posed = tables["evals problems"].scan().select(*key, "prompt", "stop")
+        judged = judged.join(posed, on=key, how="left")
+    rows = judged.sort("sample", *key).head(most).collect()
+    for (suite,), part in rows.group_by("suite", maintain_order=True):
+        found = [_sample(row) for row in part.iter_rows(named=True)]
+        yield str(suite), sorted(found, key=lambda one: (_natural(one.problem), one.number))
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    completion = row.get("completion") or ""
+    stops = [at for stop in row.get("stop") or () if (at := completion.find(stop)) >= 0]
+    end = min(stops, default=len(completion))
+    prompt, detail = row.get("prompt") or "", row["detail"] or ""
+    texts = (prompt, completion[:end], completion[end:], row["program"])
+    return Sample(row["problem"], row["sample"], row["verdict"], detail, *texts)
+
+
+def _natural(name: str) -> tuple[str, int, str]:
+    """HumanEval/9 before HumanEval/10."""
+    head, _, tail = name.rpartition("/")
+    return (head, int(tail), "") if tail.isascii() and tail.isdigit() else (head, -1, tail)
+
+
+# -------------------------------------------------------------------------------------- provenance
+
+
+def chain(tables: Tables) -> list[Link]:
+    """Every table with its maker, and inputs that are not the tables given here under the maker's name."""
+    return [_link(table, tables) for table in tables.values()]
+
+
+def _link(table: Table, tables: Tables) -> Link:
+    manifest = table.manifest
+    inputs, strangers = [], []
+    for one in manifest["inputs"]:
+        name = one["made_by"] or one["table"]
+        inputs.append(f"{name} {one['digest'][:12]}")
+        if name in tables and tables[name].digest != one["digest"]:
+            strangers.append(name)
+    settings = {key: json.dumps(value, ensure_ascii=False) for key, value in manifest["settings"].items()}
+    return Link(
+        verb=manifest["made_by"],
+        table=manifest["table"],
+        digest=table.digest,
+        rows=sum(shard.rows for shard in table.shards()),
+        seconds=manifest["seconds"],
+        finished=manifest["finished"],
+        settings=settings,
+        inputs=inputs,
+        strangers=strangers,
+    )
+
+
+def licences(table: Table) -> list[tuple[str, int]]:
+    """Bytes of text by licence, the largest first."""
+    sums = (
+        table.scan().group_by("license").agg(pl.col("bytes").sum()).sort("bytes", descending=True).collect()
+    )
+    return sorted(
+        ((name or "not stated", size) for name, size in sums.iter_rows()), key=lambda one: (-one[1], one[0])
+    )

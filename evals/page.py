@@ -1,0 +1,284 @@
+"""From what was found in the tables to the page: charts, formats, and the door that all text goes through.
+
+Paths, code and completions on the page are hostile.  ``figures.visible`` shows control and direction
+characters instead of obeying them, the template engine escapes every value, and a content policy in the
+page forbids scripts and requests altogether.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+
+from evals import figures, findings, outcomes
+from evals.config import Report
+from evals.figures import Interval, Series, visible
+from evals.findings import BINS, PAPER, Tables
+from evals.outcomes import VERDICTS, Training
+
+SHAPE = {
+    "model_type": "architecture",
+    "hidden_size": "width",
+    "intermediate_size": "inner width",
+    "num_hidden_layers": "layers",
+    "num_attention_heads": "heads",
+    "num_key_value_heads": "key and value heads",
+    "vocab_size": "vocabulary",
+    "max_position_embeddings": "longest sequence",
+}
+"""What of a ``config.json`` the page tells, in its own words."""
+
+
+class Headline(NamedTuple):
+    """One of the figures that the page opens with, and that the verb answers with."""
+
+    what: str
+    figure: str
+    more: str
+
+
+class Excerpt(NamedTuple):
+    """A text that fits on the page, and how many characters of its middle do not."""
+
+    text: str
+    left_out: int
+
+
+def render(tables: Tables, settings: Report, headline: list[Headline]) -> str:
+    """The page about ``tables``, as HTML."""
+    here = Path(__file__).parent
+    style = re.search("<style>(.*?)</style>", (here / "page.html").read_text(), re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    told: dict[str, Any] = {"headline": headline, "style_hash": f"sha256-{digest}", "charts": {}}
+    for part in (_files, _duplicates, _order, _training, _verdicts, _provenance):
+        found = part(tables, settings)
+        told["charts"] |= found.pop("charts", {})
+        told |= found
+    page: str = _environment(here, settings).get_template("page.html").render(told)
+    return page
+
+
+def _environment(here: Path, settings: Report) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": lambda value: f"{value:,}",
+        "size": size,
+        "percent": percent,
+        "duration": duration,
+        "clipped": figures.clipped,
+        "start": lambda text, most: text if len(text) <= most else text[: most - 1] + "…",
+        "shortened": lambda text: shortened(text, settings.characters),
+        "bar": figures.share,
+    }
+    return environment
+
+
+# ----------------------------------------------------------------------------------------- formats
+
+
+def shortened(text: str, most: int) -> Excerpt:
+    """The beginning and the end of a long text; the beginning gets two thirds."""
+    if len(text) <= most:
+        return Excerpt(text, 0)
+    head, tail = most * 2 // 3, most // 3
+    return Excerpt(f"{text[:head]}\n⋯\n{text[len(text) - tail :]}", len(text) - head - tail)
+
+
+def size(value: float) -> str:
+    """Bytes in decimal units, as the paper counts them.
+
+    >>> size(812), size(1_234_567)
+    ('812 B', '1.23 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:,.3g} TB"
+
+
+def percent(value: float) -> str:
+    """A share as percent; what is there is never printed as nothing.
+
+    >>> percent(0.1234), percent(0.00001), percent(0)
+    ('12.3 %', '< 0.1 %', '0.0 %')
+    """
+    return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them.
+
+    >>> duration(42.4), duration(600), duration(8000)
+    ('42 s', '10 min', '2 h 13 min')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+# ---------------------------------------------------------------------------------------- sections
+
+
+def _files(tables: Tables, settings: Report) -> dict[str, Any]:
+    """Sections 1 and 2: the funnel, the rejects, the languages."""
+    steps = findings.funnel(tables)
+    last = findings.last_of(tables)
+    languages = findings.languages(last) if last else []
+    names = {one.name for one in languages}
+    bars = [(step.verb, step) for step in steps]
+    return {
+        "funnel": steps,
+        "languages": languages,
+        "last_verb": last.manifest["made_by"] if last else "",
+        "of_paper": sum(one.paper is not None for one in languages),
+        "longest_share": max((max(one.share, _theirs(one)) for one in languages), default=1.0),
+        "missing_languages": [row[0] for row in PAPER["languages"].values() if row[0] not in names],
+        "charts": {
+            "files": figures.bars(
+                "Files after each verb",
+                "files",
+                [(verb, step.files, f"{step.files:,}") for verb, step in bars],
+            ),
+            "bytes": figures.bars(
+                "Text after each verb", "bytes", [(verb, step.bytes, size(step.bytes)) for verb, step in bars]
+            ),
+        },
+    }
+
+
+def _theirs(language: findings.Language) -> float:
+    return language.paper[2] / 100 if language.paper else 0.0
+
+
+def _duplicates(tables: Tables, settings: Report) -> dict[str, Any]:
+    """Section 3."""
+    found = findings.duplicates(tables)
+    drawn = Markup("")
+    if found and any(found.histogram):
+        title = "Similarity of near duplicates to their keepers"
+        drawn = figures.histogram(title, "Jaccard similarity", "rows", BINS, found.histogram)
+    return {"duplicates": found, "charts": {"similarity": drawn}}
+
+
+def _order(tables: Tables, settings: Report) -> dict[str, Any]:
+    """Section 4."""
+    found = findings.order(tables)
+    if found is None:
+        return {"order": None}
+    earlier, later = (found.places.get(place, 0) for place in ("earlier", "later"))
+    return {
+        "order": found,
+        "earlier": earlier,
+        "inside": earlier + later,
+        "upward": any(imported > importer for imported, importer in found.arcs),
+        "charts": {"order": figures.arcs(f"Imports inside {found.repo}", found.files, found.arcs)},
+    }
+
+
+def _training(tables: Tables, settings: Report) -> dict[str, Any]:
+    """Section 5."""
+    found = outcomes.training(tables)
+    if found is None:
+        return {"training": None}
+    losses = [Series("training", found.curve("loss")), Series("held out", found.curve("valid_loss"))]
+    level = ("unigram entropy", found.entropy) if found.entropy is not None else None
+    rates = [Series("learning rate", found.curve("lr"))]
+    return {
+        "training": found,
+        "final_loss": found.final_loss(),
+        "training_rows": _training_rows(found),
+        "charts": {
+            "loss": figures.curves("Loss", "tokens", "nats a token", losses, level),
+            "lr": figures.curves("Learning rate", "tokens", "", rates),
+        },
+    }
+
+
+def _training_rows(model: Training) -> list[tuple[str, str]]:
+    rows = [
+        (name, f"{model.config[key]}") for key, name in SHAPE.items() if model.config.get(key) is not None
+    ]
+    tokens = model.last("tokens")
+    if tokens is not None:
+        rows.append(("tokens trained on", f"{tokens:,}"))
+        rows.append(("tokens a second, all in all", f"{tokens / max(model.seconds, 1e-9):,.0f}"))
+    rows.append(("seconds", f"{model.seconds:,.0f}"))
+    flat = {key: value for key, value in model.facts.items() if isinstance(value, (int, float, str))}
+    rows += [
+        (key.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+        for key, value in flat.items()
+    ]
+    return rows
+
+
+def _verdicts(tables: Tables, settings: Report) -> dict[str, Any]:
+    """Section 6."""
+    if "evals judge" not in tables:
+        return {"suites": []}
+    counts = outcomes.verdict_counts(tables["evals judge"])
+    suites = list(outcomes.samples(tables, settings.samples))
+    scores = outcomes.scores(tables)
+    total = sum(sum(found.values()) for found in counts.values())
+    return {
+        "suites": suites,
+        "scores": scores,
+        "verdict_counts": counts,
+        "verdicts": [name for name in VERDICTS if any(name in found for found in counts.values())],
+        "sampled": "evals sample" in tables,
+        "sandbox": "",
+        "samples_left_out": total - sum(len(found) for _, found in suites),
+        "charts": {"scores": _score_chart(scores)},
+    }
+
+
+def _score_chart(scores: list[dict[str, Any]]) -> Markup:
+    """Ours with their intervals, and the paper's base models on the same suites."""
+    drawn = Markup("")
+    for suite in dict.fromkeys(score["suite"] for score in scores):
+        ours = [
+            Interval(f"this run, pass@{one['k']}", *(100 * one[key] for key in ("value", "low", "high")))
+            for one in scores
+            if one["suite"] == suite
+        ]
+        theirs = [Interval(name, value) for name, value in PAPER["scores"].get(suite, {}).items()]
+        drawn += figures.intervals(f"{suite}, beside the paper's pass@1", "problems solved, %", ours, theirs)
+    return drawn
+
+
+def _provenance(tables: Tables, settings: Report) -> dict[str, Any]:
+    """The head and section 7."""
+    manifests = [table.manifest for table in tables.values()]
+    resolved = json.dumps({one["made_by"]: one["settings"] for one in manifests}, sort_keys=True)
+    last = findings.last_of(tables)
+    licences = outcomes.licences(last) if last else []
+    links = outcomes.chain(tables)
+    return {
+        "run": {
+            "version": ", ".join(sorted({one["fathom"] for one in manifests})),
+            "date": max(one["finished"] for one in manifests)[:10],
+            "tables": len(tables),
+            "seconds": sum(one["seconds"] for one in manifests),
+            "settings": hashlib.sha256(resolved.encode()).hexdigest()[:12],
+        },
+        "chain": links,
+        "strangers": [f"{one.verb} was made from another {name}" for one in links for name in one.strangers],
+        "licences": licences,
+        "licensed_bytes": max(1, sum(bytes_ for _, bytes_ in licences)),
+    }
