@@ -96,5 +96,5 @@ def trace(
     from train import trace as tracing
 
     found = tracing.origins(corpus.read(rows, "tokens"), corpus.read(src, "corpus"), split, sequence)
-    for origin in found if position is None else tracing.at(found, position):
+    for origin in tracing.runs(found) if position is None else tracing.at(found, position):
         print(tracing.line(origin))

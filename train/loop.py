@@ -1,0 +1,231 @@
+"""The training loop: fetch, forward, backward, norm, check, step, log, save.
+
+One code path for CPU and CUDA.  Weights, gradients and optimizer states are fp32, matrix products bf16
+or fp32.  A step's gradient is that of the sum of all token losses in its batch, divided once by their
+number, so how many rows go through the model at a time does not matter.
+
+Killed and started again, a run goes on from its last checkpoint with the same bits, on the same machine
+with the same number of threads.  Seconds are kept apart from metrics, so equal runs have equal digests.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import corpus
+from corpus import MEASURED, Refusal
+from train import checkpoint, model, optim, tokenizer
+from train.batches import Batch, Order, Rows
+from train.config import Pretrain
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass
+class Run:
+    """A model in training: everything that a step changes."""
+
+    trainee: model.Trainee
+    optimizer: torch.optim.AdamW
+    settings: Pretrain
+    steps: int
+    device: torch.device
+    step: int = 0
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """The precision of matrix products."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+
+    def state(self) -> dict[str, Any]:
+        return {"model": self.trainee.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def take(self, step: int, state: dict[str, Any]) -> None:
+        """Become what a checkpoint holds."""
+        self.trainee.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = step
+
+
+def write(out: corpus.Output, tokens: corpus.Table, words: corpus.Table, settings: Pretrain) -> corpus.Table:
+    """Train, or go on training, and seal the ``model`` table.
+
+    Args:
+        tokens: The ``tokens`` table.
+        words: The ``tokenizer`` table that it was made with.
+    """
+    if words.digest not in {source["digest"] for source in tokens.manifest["inputs"]}:
+        raise Refusal(f"{tokens.path} was not made with {words.path}: give the tokenizer that packed it.")
+    train, valid = Rows(tokens, "train"), Rows(tokens, "valid")
+    run = start(words, settings, int(tokens.manifest["length"]))
+    running = out.path / "running"
+    running.mkdir(exist_ok=True)
+    saved = checkpoint.newest(running, run.device)
+    if saved is not None:
+        run.take(*saved)
+        log.info("pretrain: going on after step %s of %s", f"{run.step:,}", f"{run.steps:,}")
+    journal = Journal(running, run.step)
+    fit(run, train, valid, Order(tokens.digest, settings.seed, len(train)), running, journal)
+    return _export(out, run, words, train, journal, running)
+
+
+def start(words: corpus.Table, settings: Pretrain, length: int) -> Run:
+    """A fresh model and optimizer on the best device there is."""
+    loaded = tokenizer.load(words.path)
+    ids = model.SpecialIds(
+        *(tokenizer.special(loaded, n) for n in (tokenizer.BOS, tokenizer.EOS, tokenizer.PAD))
+    )
+    config = model.configuration(settings, loaded.get_vocab_size(), length, ids)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainee = model.Trainee(config, settings.seed).to(device)
+    steps = math.ceil(settings.tokens / (settings.batch * length))
+    return Run(trainee, optim.adamw(trainee), settings, steps, device)
+
+
+def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path, journal: Journal) -> None:
+    """Steps until the end, with checkpoints and validations between them."""
+    settings = run.settings
+    while run.step < run.steps:
+        began = time.monotonic()
+        rows = order.of(run.step, settings.batch)
+        batches = _micro(train, rows, run)
+        facts = advance(run, batches, train, rows)
+        last = run.step == run.steps
+        if len(valid) and (last or run.step % settings.valid_every == 0):
+            facts["valid_loss"] = validate(run, valid)
+        journal.add(facts, time.monotonic() - began, run.steps)
+        if not last and run.step % settings.checkpoint_every == 0:
+            checkpoint.save(running, run.step, run.state())
+
+
+def advance(run: Run, batches: list[Batch], train: Rows, rows: list[int]) -> dict[str, Any]:
+    """One step of the optimizer; stops before it if the loss or the norm is not finite."""
+    run.trainee.train()
+    run.optimizer.zero_grad(set_to_none=True)
+    labelled = sum(batch.labelled for batch in batches)
+    total = 0.0
+    for batch in batches:
+        with run.arithmetic():
+            loss = run.trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends)
+        (loss / labelled).backward()
+        total += float(loss.detach())
+    norm = optim.clip(run.trainee.parameters())
+    if not (math.isfinite(total) and math.isfinite(norm)):
+        raise Refusal(
+            f"pretrain: step {run.step + 1} has loss {total / labelled} and gradient norm {norm}; nothing was "
+            f"updated. Its documents: {', '.join(train.documents(rows))}. Look at them, or lower lr."
+        )
+    rate = optim.rate(run.step, run.steps, run.settings)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.step()
+    run.step += 1
+    tokens = sum(len(batch.ids_T) for batch in batches)
+    return {
+        "step": run.step,
+        "tokens": run.step * tokens,
+        "loss": total / labelled,
+        "lr": rate,
+        "norm": norm,
+        "fill": labelled / tokens,
+    }
+
+
+@torch.no_grad()
+def validate(run: Run, valid: Rows) -> float:
+    """Mean loss per token over the first held-out rows, nats."""
+    run.trainee.eval()
+    total, labelled = 0.0, 0
+    for batch in _micro(valid, list(range(min(len(valid), run.settings.valid_sequences))), run):
+        with run.arithmetic():
+            total += float(run.trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends))
+        labelled += batch.labelled
+    return total / max(1, labelled)
+
+
+def unigram_entropy(counts: np.ndarray, bos: int, pad: int) -> float:
+    """Nats per token of the best predictor that ignores all context: what a trained model must beat."""
+    counts = counts.astype(np.float64)
+    counts[[bos, pad]] = 0  # neither is ever predicted
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+class Journal:
+    """``metrics.jsonl`` and ``seconds.jsonl`` of a run that is under way, one line per step."""
+
+    def __init__(self, folder: Path, done: int) -> None:
+        """Open the files in ``folder``, without the lines after step ``done`` that a killed run left."""
+        self.metrics, self.seconds = folder / "metrics.jsonl", folder / "seconds.jsonl"
+        for path in (self.metrics, self.seconds):
+            lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+            path.write_text("".join(lines[:done]))
+        self._told = time.monotonic()
+
+    def add(self, facts: dict[str, Any], seconds: float, steps: int) -> None:
+        """Append a step, and say now and then how it goes."""
+        speed = facts["tokens"] / facts["step"] / seconds
+        timing = {"step": facts["step"], "seconds": round(seconds, 4), "tokens_per_second": round(speed)}
+        for path, line in ((self.metrics, facts), (self.seconds, timing)):
+            with path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        if time.monotonic() - self._told > SECONDS_BETWEEN_LINES or "valid_loss" in facts:
+            self._told = time.monotonic()
+            held_out = f", held out {facts['valid_loss']:.3f}" if "valid_loss" in facts else ""
+            log.info(
+                "pretrain: step %s of %s, loss %.3f%s, %s tokens/s, %.1f min left",
+                f"{facts['step']:,}", f"{steps:,}", facts["loss"], held_out, f"{speed:,.0f}",
+                (steps - facts["step"]) * seconds / 60,
+            )  # fmt: skip
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _micro(rows: Rows, wanted: list[int], run: Run) -> list[Batch]:
+    size = run.settings.micro_batch
+    return [rows.batch(wanted[at : at + size], run.device) for at in range(0, len(wanted), size)]
+
+
+def _export(
+    out: corpus.Output, run: Run, words: corpus.Table, train: Rows, journal: Journal, running: Path
+) -> corpus.Table:
+    """Move the model, its tokenizer and its journal into the table, and seal it."""
+    config = run.trainee.llama.config
+    lines, timings = journal.read(journal.metrics), journal.read(journal.seconds)
+    speeds = sorted(line["tokens_per_second"] for line in timings)
+    facts = {
+        "shape": run.settings.model,
+        "parameters": sum(p.numel() for p in run.trainee.parameters()),
+        "steps": run.steps,
+        "epochs": round(run.steps * run.settings.batch / len(train), 3),
+        "unigram_entropy": unigram_entropy(
+            train.counts(config.vocab_size), config.bos_token_id, config.pad_token_id
+        ),
+        "loss": lines[-1]["loss"],
+        "valid_loss": lines[-1].get("valid_loss"),
+        "tokens_per_second": speeds[len(speeds) // 2],
+        "device": str(run.device),
+        "threads": torch.get_num_threads(),
+    }
+    folder = running / "export"
+    model.save(run.trainee.llama, folder)
+    contents: dict[str, corpus.Content] = {path.name: path for path in sorted(folder.iterdir())}
+    contents |= {shard.name: words.file(shard).read_bytes() for shard in words.shards()}
+    contents["metrics.jsonl"] = journal.metrics.read_bytes()
+    contents[f"{MEASURED}/seconds.jsonl"] = journal.seconds.read_bytes()
+    out.write("model", contents, came_in=len(train), went_out=len(train))
+    shutil.rmtree(running)
+    return out.seal(**facts)

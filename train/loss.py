@@ -1,0 +1,70 @@
+"""Cross-entropy in fp32 without ever holding all logits: the head is applied a chunk of tokens at a time.
+
+At 16k tokens and 32,256 ids the logits alone are 2 GB in fp32, their gradient as much again.  Here
+each chunk's gradient is taken while its logits exist, so the extra memory is one chunk, and no matrix
+product is done twice.  Sums, not means: who adds up micro-batches divides once, by the count of the
+whole batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+IGNORED = -100
+"""Label of tokens that are not predicted."""
+
+CHUNK = 1024
+"""Tokens whose logits exist at a time."""
+
+
+def summed(hidden_TC: Tensor, head_VC: Tensor, labels_T: Tensor, chunk: int = CHUNK) -> Tensor:
+    """Sum of -log p(label) over the labelled tokens, a float32 scalar; 0 where none is labelled.
+
+    Args:
+        hidden_TC: Last hidden states, float32 or bfloat16; products are done in this precision.
+        head_VC: Weights of the head.
+        labels_T: Ids to predict, already shifted; ``IGNORED`` where there is none.
+    """
+    loss: Tensor = _Summed.apply(hidden_TC, head_VC, labels_T, chunk, torch.is_grad_enabled())
+    return loss
+
+
+class _Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, labels: Tensor, chunk: int, training: bool) -> Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        of_hidden = torch.empty_like(hidden) if training else None
+        of_head = torch.zeros_like(head, dtype=torch.float32) if training else None
+        with torch.autocast(hidden.device.type, enabled=False):
+            weights = head.to(hidden.dtype)
+            for at in range(0, len(hidden), chunk):
+                part, wanted = hidden[at : at + chunk], labels[at : at + chunk]
+                logits = (part @ weights.T).float()
+                total += cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum")
+                if of_hidden is None or of_head is None:
+                    continue
+                slope = _slope(logits, wanted).to(hidden.dtype)
+                of_hidden[at : at + chunk] = slope @ weights
+                of_head += slope.T @ part
+        ctx.save_for_backward(of_hidden, of_head)
+        ctx.head_type = head.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *of_loss: Tensor) -> tuple[Tensor | None, ...]:
+        of_hidden, of_head = ctx.saved_tensors
+        scale = of_loss[0]
+        return of_hidden * scale.to(of_hidden.dtype), (of_head * scale).to(ctx.head_type), None, None, None
+
+
+def _slope(logits: Tensor, labels: Tensor) -> Tensor:
+    """Gradient of the summed loss by the logits: softmax less one at the label; reuses their memory."""
+    slope = torch.softmax(logits, dim=-1, out=logits)
+    rows = torch.arange(len(labels), device=labels.device)
+    labelled = labels != IGNORED
+    slope[rows, labels.clamp(min=0)] -= 1
+    return slope * labelled[:, None]

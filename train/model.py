@@ -1,0 +1,135 @@
+"""A LLaMA-architecture model from its shape, and the folder that ``transformers`` loads it from.
+
+The classes are transformers' own; ours are the shapes, the loss and the attention (``train.attention``).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from corpus import Refusal
+from train import attention, loss
+from train.config import Pretrain
+
+
+class Shape(NamedTuple):
+    """Sizes of a model."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+
+
+SHAPES = {
+    # DeepSeek-Coder, Table 2; the KV heads are those of the published configurations (33B: 8 groups).
+    "1.3b": Shape(2048, 5504, 24, 16, 16),
+    "5.7b-mqa": Shape(4096, 11008, 32, 32, 1),
+    "6.7b": Shape(4096, 11008, 32, 32, 32),
+    "33b": Shape(7168, 19200, 62, 56, 8),
+    # Ours, with the same proportions: for a CPU in minutes, and for tests in seconds.
+    "small": Shape(512, 1376, 8, 8, 8),
+    "tiny": Shape(256, 704, 4, 4, 4),
+    "nano": Shape(64, 176, 2, 2, 1),
+}
+
+ROW_MULTIPLE = 256
+"""Embedding rows are rounded up, as 32,022 ids became 32,256 rows."""
+
+
+class SpecialIds(NamedTuple):
+    """Ids that the configuration of a checkpoint names."""
+
+    bos: int
+    eos: int
+    pad: int
+
+
+def configuration(settings: Pretrain, vocabulary: int, length: int, special: SpecialIds) -> LlamaConfig:
+    """The model's configuration; refuses an unknown shape.
+
+    Args:
+        vocabulary: Ids of the tokenizer.
+        length: Longest sequence it is trained on.
+    """
+    if settings.model not in SHAPES:
+        raise Refusal(f"--model {settings.model} is unknown: give one of {', '.join(SHAPES)}.")
+    shape = SHAPES[settings.model]
+    rope = {"rope_type": "default", "rope_theta": settings.rope_theta}
+    if settings.rope_factor != 1:
+        rope = {"rope_type": "linear", "factor": settings.rope_factor, "rope_theta": settings.rope_theta}
+    return LlamaConfig(
+        vocab_size=-(-vocabulary // ROW_MULTIPLE) * ROW_MULTIPLE,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=length,
+        initializer_range=settings.init_std,
+        rms_norm_eps=1e-6,
+        rope_parameters=rope,
+        tie_word_embeddings=False,
+        bos_token_id=special.bos,
+        eos_token_id=special.eos,
+        pad_token_id=special.pad,
+        dtype="float32",
+    )
+
+
+class Trainee(nn.Module):
+    """The model with its loss inside ``forward``, so that whatever shards modules also sees the head's use."""
+
+    def __init__(self, config: LlamaConfig, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.llama = LlamaForCausalLM(config)
+        self.llama.set_attn_implementation(attention.NAME)
+
+    def forward(self, ids_T: Tensor, labels_T: Tensor, positions_T: Tensor, ends: list[int]) -> Tensor:
+        """Summed loss of pieces that stand one after another; ``ends`` says where each ends."""
+        hidden_TC = self.hidden(ids_T, positions_T, ends)
+        if torch.is_autocast_enabled(ids_T.device.type):
+            # The residual stream is fp32 even under autocast; the head is a matrix product like the others.
+            hidden_TC = hidden_TC.to(torch.get_autocast_dtype(ids_T.device.type))
+        return loss.summed(hidden_TC, self.llama.lm_head.weight, labels_T)
+
+    def hidden(self, ids_T: Tensor, positions_T: Tensor, ends: list[int]) -> Tensor:
+        """(T, C) last hidden states."""
+        out = self.llama.model(
+            input_ids=ids_T[None], position_ids=positions_T[None], use_cache=False, ends=ends
+        )
+        hidden: Tensor = out.last_hidden_state[0]
+        return hidden
+
+
+def save(model: LlamaForCausalLM, folder: Path) -> None:
+    """Write config.json, generation_config.json and model.safetensors into ``folder``.
+
+    transformers 5 writes ``rope_parameters`` alone, which 4.x ignores without a word (theta 10,000, no
+    scaling); with both styles in the file each version reads what was trained.
+    """
+    transformers_logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    config = model.config
+    generation = GenerationConfig(
+        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id
+    )
+    generation.save_pretrained(folder)
+    path = folder / "config.json"
+    written = json.loads(path.read_text())
+    rope = written["rope_parameters"]
+    written["rope_theta"] = rope["rope_theta"]
+    linear = rope["rope_type"] == "linear"
+    written["rope_scaling"] = {"type": "linear", "factor": rope["factor"]} if linear else None
+    written["torch_dtype"] = written["dtype"]
+    path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")
