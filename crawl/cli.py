@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import corpus
 import crawl
 import runfile
-from crawl.config import Fetch, Filter, List, Order, Parse
+from crawl.config import Fetch, Filter, List, Order, Parse, Screen
 
 app = runfile.stage("crawl", crawl.__doc__ or "")
 
@@ -93,3 +93,21 @@ def order(
     from crawl import documents
 
     return documents.order_repos(src, parsed, dst, settings, workers)
+
+
+@app.command
+def screen(
+    src: Path, parsed: Path, problems: Path, dst: Path, /, *, settings: Screen = Screen(), workers: int = 0
+) -> corpus.Table:
+    """Cut contaminated and broken files out of the documents (section 2.4).
+
+    Args:
+        src: The table of documents, from `crawl order` or `dedup scan`.
+        parsed: What `crawl parse` found in their files.
+        problems: The table of problems that will judge the model, from `evals problems`.
+        dst: The corpus to write.
+        workers: Processes; 0 is one per processor.
+    """
+    from crawl import screen
+
+    return screen.screen_documents(src, parsed, problems, dst, settings, workers)

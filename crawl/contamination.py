@@ -91,11 +91,15 @@ class Index:
             count = min(len(words.starts), ngram)
             if count < shortest or _core(text) in allowed:
                 continue
+            runs = next(runs for n, runs in _runs(words.hashes, count) if n == count)
             if count < ngram:
                 self._strings.setdefault(_core(text), problem)
-            for first in range(len(words.starts) - count + 1) if count == ngram else ():
-                self._grams.setdefault(words.between(first, ngram), problem)
-            hashes[count].append(next(runs for n, runs in _runs(words.hashes, count) if n == count))
+                hashes[count].append(runs)
+                continue
+            grams = [words.between(first, ngram) for first in range(len(runs))]
+            telling = [first for first, gram in enumerate(grams) if not _is_counting(gram)]
+            self._grams |= {grams[first]: problem for first in telling if grams[first] not in self._grams}
+            hashes[count].append(runs[telling])
         self._tables = {n: _Table(np.unique(np.concatenate(found))) for n, found in sorted(hashes.items())}
 
     def search(self, texts: Iterable[str]) -> Iterator[Hit | None]:
@@ -192,6 +196,15 @@ def _powers(count: int) -> tuple[Hashes, Hashes]:
         _POWERS[:] = [(both[0], both[1])]
     powers, inverses = _POWERS[0]
     return powers[:count], inverses
+
+
+_NUMERAL = re.compile(r"[0-9]\w*|[a-f]")
+
+
+def _is_counting(gram: str) -> bool:
+    """Whether 8 of 10 words are numerals: `0, 1, 2, … 9, A, B, …` stands in a problem, and everywhere."""
+    words = gram.split(" ")
+    return 5 * sum(_NUMERAL.fullmatch(word) is not None for word in words) >= 4 * len(words)
 
 
 def _core(text: str) -> str:
