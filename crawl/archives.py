@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import zstandard
 
@@ -68,10 +68,14 @@ def entries(path: Path, caps: Caps) -> Iterator[Entry]:
         raise BadRepo("broken_archive", f"{type(error).__name__}: {error}"[:200]) from None
 
 
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 class _Meter(io.RawIOBase):
     """Counts what is unpacked from an archive of ``size`` bytes, and stops a bomb."""
 
-    def __init__(self, size: int, caps: Caps, stream: IO[bytes] | None = None) -> None:
+    def __init__(self, size: int, caps: Caps, stream: _Readable | None = None) -> None:
         self.stream = stream
         self.packed = size
         self.caps = caps
@@ -98,7 +102,9 @@ class _Member(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
         try:
             return super().frombuf(buf, encoding, errors)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+        except tarfile.HeaderError as error:
+            if type(error).__name__ not in ("InvalidHeaderError", "TruncatedHeaderError"):
+                raise  # the end of the archive
             raise BadRepo("broken_archive", f"tar header: {error}") from None
 
     def _proc_gnulong(self, tar: tarfile.TarFile) -> Any:
@@ -114,23 +120,22 @@ class _Member(tarfile.TarInfo):
         return getattr(super(), process)(tar)
 
 
-def _unpacked(file: IO[bytes], magic: bytes) -> IO[bytes]:
+def _unpacked(file: IO[bytes], magic: bytes) -> _Readable:
     if magic.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
+        return gzip.GzipFile(fileobj=file)
     if magic.startswith(b"BZh"):
-        return bz2.BZ2File(file)  # type: ignore[return-value]
+        return bz2.BZ2File(file)
     if magic.startswith(b"\xfd7zXZ\x00"):
-        return lzma.LZMAFile(file)  # type: ignore[return-value]
+        return lzma.LZMAFile(file)
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
         return zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file)
     return file
 
 
-def _tar_entries(stream: IO[bytes], size: int, caps: Caps) -> Iterator[Entry]:
+def _tar_entries(stream: _Readable, size: int, caps: Caps) -> Iterator[Entry]:
     meter = _Meter(size, caps, stream)
-    with tarfile.open(fileobj=meter, mode="r|", tarinfo=_Member) as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=meter, mode="r|", tarinfo=_Member) as tar:
         for count, member in enumerate(tar, 1):
-            tar.members = []  # it remembers every header of the stream otherwise
             _cap_files(count, caps)
             if member.isdir():
                 continue

@@ -42,7 +42,7 @@ PERMISSIVE = (
 @dataclass(frozen=True, kw_only=True)
 class List:
     packages: Path | None = None
-    """TSV file of pinned package archives: registry, name, version, file, sha256, and bytes and license if known."""
+    """TSV file of pinned package archives: registry, name, version, file, sha256 (bytes, license)."""
     git: tuple[str, ...] = ()
     """Git URLs, each optionally with @REVISION (a branch, tag or commit; HEAD if not given)."""
     folders: tuple[Path, ...] = ()

@@ -150,9 +150,7 @@ def _read(path: str, data: bytes) -> _File | tuple[str, str | None]:
     return _File(data, decoded.text, decoded.encoding, options) if options else ("no_language", None)
 
 
-def _row(
-    repo: Repo, path: str, file: _File, language: str, directories: dict[str, str]
-) -> tuple[Any, ...]:
+def _row(repo: Repo, path: str, file: _File, language: str, directories: dict[str, str]) -> tuple[Any, ...]:
     license_ = licenses.of_header(file.text) or licenses.nearest(path, directories, repo.license)
     lines = file.text.count("\n") + (not file.text.endswith("\n") and file.text != "")
     sha256 = hashlib.sha256(file.data).hexdigest()

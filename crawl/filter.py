@@ -10,10 +10,13 @@ import pyarrow as pa
 
 import corpus
 import passes
+import schemas
 from crawl import licenses, rules
 from crawl.config import Filter
 
 VERB = "crawl filter"
+
+_LOOKED_AT = ("repo", "path", "language", "license", "bytes", "text")
 
 
 def filter_files(src: Path, dst: Path, settings: Filter, workers: int) -> corpus.Table:
@@ -46,7 +49,7 @@ def _filter_shard(unit: str, *, out: corpus.Output, src: Path, settings: Filter)
     kept: list[pa.RecordBatch] = []
     rejected: list[tuple[str, str, str | None, int, int]] = []
     for batch in files.batches(shard):
-        columns = [batch.column(name).to_pylist() for name in ("repo", "path", "language", "license", "bytes", "text")]
+        columns = [batch.column(name).to_pylist() for name in _LOOKED_AT]
         stays = []
         for repo, path, language, license_, size, text in zip(*columns, strict=True):
             failure = failed(rules.File(path, language, text), license_, settings)
@@ -54,7 +57,7 @@ def _filter_shard(unit: str, *, out: corpus.Output, src: Path, settings: Filter)
             if failure is not None:
                 rejected.append((f"{repo}:{path}", *failure, 1, size))
         kept.append(batch.filter(pa.array(stays)))
-    rows = pa.Table.from_batches(kept, schema=corpus.SCHEMAS["files"])
+    rows = pa.Table.from_batches(kept, schema=schemas.SCHEMAS["files"])
     out.write(unit, {"": rows, "rejects": corpus.rejects(rejected, VERB)}, came_in=shard.rows)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 HEAD = 32_000
 """Characters that content rules look at."""
@@ -42,6 +43,12 @@ class Language:
     line: str | None = None
     block: tuple[str, str] | None = None
 
+    @classmethod
+    def of_table(cls, key: str, table: Mapping[str, Any]) -> Language:
+        """A language from its TOML table, whose lists become tuples."""
+        facts: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in table.items()}
+        return cls(key=key, **facts)
+
     @property
     def in_paper(self) -> bool:
         return self.key not in NOT_IN_THE_PAPER
@@ -61,10 +68,7 @@ class Ambiguity:
 
 def _load() -> dict[str, Language]:
     tables = tomllib.loads(Path(__file__).with_name("languages.toml").read_text())
-    return {
-        key: Language(key, **{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
-        for key, table in tables.items()
-    }
+    return {key: Language.of_table(key, table) for key, table in tables.items()}
 
 
 def _load_ambiguities() -> dict[str, Ambiguity]:

@@ -22,7 +22,7 @@ _NOISE = re.compile(r"[\s*#;%/!|<>\"'_,-]+")
 _VERSIONS = {"1": "1.0", "2": "2.0", "2.0": "2.0", "2.1": "2.1", "3": "3.0", "3.0": "3.0"}
 _GNU = re.compile(
     r"(?:under (?:the )?(?:terms of )?(?:the )?|^\s*)"
-    r"(?:GNU (?P<kind>Affero General|Lesser General|Library General|General) Public Licen[cs]e|(?P<short>[AL]?GPL)\b)"
+    r"(?:GNU (?P<kind>(?:Affero |Lesser |Library )?General) Public Licen[cs]e|(?P<short>[AL]?GPL)\b)"
     r"(?:.{0,120}?v(?:ersion )?(?P<version>[123](?:\.[01])?))?",
     re.IGNORECASE,
 )
@@ -35,14 +35,19 @@ _WORDS = (
     ("CDDL-1.0", re.compile(r"Common Development and Distribution License", re.I)),
     ("MIT", re.compile(r"Permission is hereby granted free of charge to any person obtaining", re.I)),
     ("ISC", re.compile(r"Permission to use copy modify and (?:or )?distribute this software for any", re.I)),
-    ("Unlicense", re.compile(r"This is free and unencumbered software released into the public domain", re.I)),
+    (
+        "Unlicense",
+        re.compile(r"This is free and unencumbered software released into the public domain", re.I),
+    ),
     ("CC0-1.0", re.compile(r"CC0 1\.0 Universal|creativecommons\.org publicdomain zero", re.I)),
     ("BSL-1.0", re.compile(r"Boost Software License", re.I)),
     ("Zlib", re.compile(r"the origin of this software must not be misrepresented", re.I)),
     ("PSF-2.0", re.compile(r"PSF LICENSE AGREEMENT|PYTHON SOFTWARE FOUNDATION LICENSE", re.I)),
 )
 _BSD = re.compile(r"Redistribution and use in source and binary forms", re.I)
-_BSD_THIRD = re.compile(r"(?:Neither the names? of|may not be used to endorse|names? of .{0,80}may not be)", re.I)
+_BSD_THIRD = re.compile(
+    r"(?:Neither the names? of|may not be used to endorse|names? of .{0,80}may not be)", re.I
+)
 _BSD_FOURTH = re.compile(r"All advertising materials mentioning", re.I)
 
 
@@ -127,7 +132,7 @@ def _one(words: list[str], allow: set[str]) -> tuple[bool, list[str]]:
 
 def _by_words(text: str, *, header: bool) -> str | None:
     words = _NOISE.sub(" ", text).strip()
-    found = [gnu] if (gnu := _gnu(words)) else []
+    found = [gnu] if (gnu := _gnu(words, header=header)) else []
     if not (found and not header):  # a GNU text quotes no other licence's terms, but mentions some
         found += [name for name, pattern in _WORDS if pattern.search(words)]
         if _BSD.search(words):
@@ -136,7 +141,7 @@ def _by_words(text: str, *, header: bool) -> str | None:
     return " AND ".join(sorted(set(found))) or None
 
 
-def _gnu(words: str) -> str | None:
+def _gnu(words: str, *, header: bool) -> str | None:
     match = _GNU.search(words)
     if match is None:
         return None
@@ -144,6 +149,8 @@ def _gnu(words: str) -> str | None:
     family = "AGPL" if kind[0] == "a" else "LGPL" if kind.startswith(("le", "li", "lg")) else "GPL"
     version = _VERSIONS.get(match["version"] or "")
     if version is None:
-        return family
-    later = re.search(r"or (?:\(at your option\) |at your option )?any later", words[match.start() :][:600], re.I)
+        return family if header else None  # long texts name the GPL in passing
+    later = re.search(
+        r"or (?:\(at your option\) |at your option )?any later", words[match.start() :][:600], re.I
+    )
     return f"{family}-{version}-{'or-later' if later else 'only'}"

@@ -44,17 +44,17 @@ def list_repo(url: str) -> Repo:
     key = _key(address)
     if _COMMIT.fullmatch(wanted):
         return Repo(key, wanted, "git", address)
-    patterns = [wanted] if wanted == "HEAD" else [f"refs/heads/{wanted}", f"refs/tags/{wanted}*"]
+    # A tag that is an object of its own has its commit beside it, under the same name and "^{}".
+    names = [f"refs/heads/{wanted}", f"refs/tags/{wanted}^{{}}", f"refs/tags/{wanted}"]
+    names = ["HEAD"] if wanted == "HEAD" else names
     try:
-        refs = _git(["ls-remote", "--", address, *patterns]).decode("ascii", "replace").splitlines()
+        refs = _git(["ls-remote", "--", address, *names]).decode("ascii", "replace").splitlines()
     except OutOfReach as error:
-        raise Refusal(f"{address} cannot be listed ({error.detail}): check the URL and the network.") from None
+        raise Refusal(f"{address}: {error.detail}: check the URL and the network.") from None
     commits = {name: commit for commit, name in (line.split("\t", 1) for line in refs)}
-    names = ("HEAD", f"refs/heads/{wanted}", f"refs/tags/{wanted}^{{}}", f"refs/tags/{wanted}")
-    for name in names if wanted != "HEAD" else ("HEAD",):
-        if name != "HEAD" or wanted == "HEAD":
-            if _COMMIT.fullmatch(commits.get(name, "")):
-                return Repo(key, commits[name], "git", address)
+    for name in names:
+        if _COMMIT.fullmatch(commits.get(name, "")):
+            return Repo(key, commits[name], "git", address)
     raise Refusal(f"{address} has no revision {wanted!r}: give a branch, a tag or a commit after '@'.")
 
 

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 REGISTRIES = ("pypi", "npm", "debian")
 COLUMNS = ("registry", "name", "version", "file", "sha256")
+PYPI = "https://pypi.org/simple"
 ATTEMPTS = 5
 MAX_ARCHIVE = 4 << 30
 """Bytes that are downloaded at most where the list does not say how many there are."""
@@ -190,8 +191,9 @@ def _address(repo: Repo) -> str:
     if repo.source == "pypi":
         return _pypi_address(name, file)
     if repo.source == "npm":
-        registry = os.environ.get("npm_config_registry") or os.environ.get("NPM_CONFIG_REGISTRY")
-        base = (registry or "https://registry.npmjs.org").rstrip("/")
+        # npm reads it in either case, and sets the lower one.
+        named = {key.lower(): value for key, value in os.environ.items()}.get("npm_config_registry")
+        base = (named or "https://registry.npmjs.org").rstrip("/")
         version = repo.repo.rsplit("@", 1)[1]
         return f"{base}/{name}/-/{name.rsplit('/', 1)[-1]}-{version}.tgz"
     pool = name[:4] if name.startswith("lib") else name[:1]
@@ -234,4 +236,4 @@ def _index() -> str:
             os.environ.get("PIP_CONFIG_FILE", ""),
         ]
     )
-    return (url or config.get("global", "index-url", fallback="https://pypi.org/simple")).rstrip("/")
+    return (url or config.get("global", "index-url", fallback="") or PYPI).rstrip("/")
