@@ -60,6 +60,10 @@ class Step(NamedTuple):
         return sum(reason.files for reason in self.reasons)
 
     @property
+    def dropped_bytes(self) -> int:
+        return sum(reason.bytes for reason in self.reasons)
+
+    @property
     def missing(self) -> int | None:
         """Files that neither stayed nor left a reject: 0, or something is wrong."""
         return None if self.came_in is None else self.came_in - self.files - self.dropped
@@ -127,6 +131,12 @@ def funnel(tables: Tables) -> list[Step]:
     outputs = {verb: _size(tables[verb]) for verb in FUNNEL if verb in tables}
     given = {tables[verb].digest: files for verb, (files, _) in outputs.items()}
     return [_step(tables[verb], given, *outputs[verb]) for verb in outputs]
+
+
+def rejects(tables: Tables) -> list[tuple[str, list[Reason]]]:
+    """What every verb of the funnel dropped, and what any other verb that keeps rejects did."""
+    keeping = [verb for verb, one in tables.items() if verb in FUNNEL or "rejects" in one.manifest["parts"]]
+    return [(verb, list(_reasons(tables[verb]))) for verb in keeping]
 
 
 def languages(table: Table) -> list[Language]:
@@ -259,6 +269,14 @@ def side_by_side(kept: list[str], gone: list[str]) -> Iterator[tuple[str, Side, 
 
 
 # ------------------------------------------------------------------------------------------- order
+
+
+def parsed(tables: Tables) -> dict[str, int]:
+    """Files by what became of parsing them."""
+    if "crawl parse" not in tables:
+        return {}
+    rows = tables["crawl parse"].scan().group_by("status").len().collect()
+    return dict(rows.sort(["len", "status"], descending=[True, False]).iter_rows())
 
 
 def order(tables: Tables) -> Order | None:

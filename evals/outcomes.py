@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from corpus import Table
@@ -19,19 +18,31 @@ from evals.findings import Tables
 VERDICTS = ("passed", "failed", "error", "timeout", "memory", "output_limit", "crashed")
 """The order in which verdicts are told."""
 
-SHARDS_COUNTED = 8
-"""The unigram entropy is that of the first shards: 65,536 rows tell it to more digits than we print."""
+
+class Score(NamedTuple):
+    """One pass@k of one suite with its 95 % interval, all as shares."""
+
+    suite: str
+    k: int
+    value: float
+    low: float
+    high: float
+    method: str
+    problems: int
+    samples: int
 
 
 class Training(NamedTuple):
-    """A model and how it came to be.  ``entropy`` is in nats a token, ``None`` without the packed rows."""
+    """A model and how it came to be."""
 
     metrics: list[dict[str, Any]]
     config: dict[str, Any]
-    facts: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    seconds: float
-    entropy: float | None
+    manifest: Mapping[str, Any]
+
+    @property
+    def entropy(self) -> float | None:
+        """Nats a token of whoever knows only how frequent each token is; a trained model must do better."""
+        return self.manifest.get("unigram_entropy")
 
     def curve(self, key: str) -> list[tuple[float, float]]:
         """(tokens, value) of every step that has both."""
@@ -83,48 +94,12 @@ def training(tables: Tables) -> Training | None:
     """The curves, the shape and the cost of the model."""
     if "train pretrain" not in tables:
         return None
-    model, rows = tables["train pretrain"], tables.get("train pack")
-    known = {"table", "made_by", "fathom", "settings", "inputs", "digest", "counts", "parts"}
-    facts = {key: value for key, value in model.manifest.items() if key not in known}
+    model = tables["train pretrain"]
     return Training(
         metrics=sorted(_metrics(model), key=lambda line: line.get("step", 0)),
         config=_json(model, "config.json"),
-        facts=facts,
-        settings=model.manifest["settings"],
-        seconds=model.manifest["seconds"],
-        entropy=unigram_entropy(rows) if rows is not None else None,
+        manifest=model.manifest,
     )
-
-
-def unigram_entropy(rows: Table) -> float | None:
-    """Nats a token of the training rows, padding left out: the loss of knowing only how frequent each is.
-
-    Args:
-        rows: The table of packed tokens.
-    """
-    counts = np.zeros(0, np.int64)
-    shards = [shard for shard in rows.shards() if shard.name.startswith("train")]
-    for shard in shards[:SHARDS_COUNTED]:
-        found = np.bincount(_unpadded(rows, shard.name), minlength=len(counts))
-        found[: len(counts)] += counts
-        counts = found
-    shares = counts[counts > 0] / max(1, counts.sum())
-    return float(-(shares * np.log(shares)).sum()) if len(shares) else None
-
-
-def _unpadded(rows: Table, name: str) -> np.ndarray:
-    """The tokens of one shard that belong to a document, as ``spans`` has it."""
-    shard = next(shard for shard in rows.shards() if shard.name == name)
-    tokens = np.load(rows.file(shard), mmap_mode="r")
-    spans = next(
-        one for one in rows.shards("spans") if one.name == f"spans/{name.removesuffix('.npy')}.parquet"
-    )
-    where = rows.frame(spans).select("sequence", "start", "end").to_numpy().astype(np.int64)
-    sequence = where[:, 0] - where[:, 0].min(initial=np.iinfo(np.int64).max)
-    steps = np.zeros((tokens.shape[0], tokens.shape[1] + 1), np.int16)
-    np.add.at(steps, (sequence, where[:, 1]), 1)
-    np.add.at(steps, (sequence, where[:, 2]), -1)
-    return np.asarray(tokens[steps.cumsum(1)[:, :-1] > 0])
 
 
 def _metrics(model: Table) -> list[dict[str, Any]]:
@@ -147,9 +122,27 @@ def _json(table: Table, name: str) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------- verdicts
 
 
-def scores(tables: Tables) -> list[dict[str, Any]]:
-    """What ``evals judge`` wrote down about each suite."""
-    return list(tables["evals judge"].manifest.get("scores", ())) if "evals judge" in tables else []
+def scores(tables: Tables) -> list[Score]:
+    """What ``evals judge`` wrote down: Wilson's interval where each problem has one sample."""
+    found = []
+    if "evals judge" in tables:
+        for suite, facts in tables["evals judge"].manifest["scores"].items():
+            for name, score in facts.items():
+                if name.startswith("pass@"):
+                    method = "wilson" if "wilson" in score else "bootstrap"
+                    low, high = score[method]
+                    k, sizes = int(name.removeprefix("pass@")), (facts["problems"], facts["samples"])
+                    found.append(Score(suite, k, score["value"], low, high, method, *sizes))
+    return sorted(found)
+
+
+def left_out_suites(tables: Tables) -> list[str]:
+    """Suites that were asked for and whose problems could not be had."""
+    if "evals problems" not in tables:
+        return []
+    table = tables["evals problems"]
+    present = table.scan().select(pl.col("suite").unique()).collect()["suite"].to_list()
+    return [suite for suite in table.manifest["settings"].get("suites", ()) if suite not in present]
 
 
 def verdict_counts(table: Table) -> dict[str, dict[str, int]]:

@@ -21,7 +21,7 @@ from evals import figures, findings, outcomes
 from evals.config import Report
 from evals.figures import Interval, Series, visible
 from evals.findings import BINS, PAPER, Tables
-from evals.outcomes import VERDICTS, Training
+from evals.outcomes import VERDICTS, Score, Training
 
 SHAPE = {
     "model_type": "architecture",
@@ -34,6 +34,17 @@ SHAPE = {
     "max_position_embeddings": "longest sequence",
 }
 """What of a ``config.json`` the page tells, in its own words."""
+
+COST = {
+    "parameters": "parameters",
+    "steps": "steps",
+    "epochs": "epochs",
+    "seconds": "seconds",
+    "tokens_per_second": "tokens a second, median step",
+    "device": "device",
+    "threads": "threads",
+}
+"""What of the model's manifest it tells."""
 
 
 class Headline(NamedTuple):
@@ -142,23 +153,23 @@ def _files(tables: Tables, settings: Report) -> dict[str, Any]:
     last = findings.last_of(tables)
     languages = findings.languages(last) if last else []
     names = {one.name for one in languages}
-    bars = [(step.verb, step) for step in steps]
+    files = [(step.verb, step.files, f"{step.files:,}") for step in steps]
+    text = [(step.verb, step.bytes, size(step.bytes)) for step in steps]
+    if steps and steps[0].came_in is not None:
+        first, whole = steps[0], steps[0].bytes + steps[0].dropped_bytes
+        files.insert(0, ("before " + first.verb, steps[0].came_in, f"{steps[0].came_in:,}"))
+        text.insert(0, ("before " + first.verb, whole, size(whole)))
     return {
         "funnel": steps,
+        "rejects": findings.rejects(tables),
         "languages": languages,
         "last_verb": last.manifest["made_by"] if last else "",
         "of_paper": sum(one.paper is not None for one in languages),
         "longest_share": max((max(one.share, _theirs(one)) for one in languages), default=1.0),
         "missing_languages": [row[0] for row in PAPER["languages"].values() if row[0] not in names],
         "charts": {
-            "files": figures.bars(
-                "Files after each verb",
-                "files",
-                [(verb, step.files, f"{step.files:,}") for verb, step in bars],
-            ),
-            "bytes": figures.bars(
-                "Text after each verb", "bytes", [(verb, step.bytes, size(step.bytes)) for verb, step in bars]
-            ),
+            "files": figures.bars("Files after each verb", "files", files),
+            "bytes": figures.bars("Bytes after each verb", "bytes", text),
         },
     }
 
@@ -180,11 +191,13 @@ def _duplicates(tables: Tables, settings: Report) -> dict[str, Any]:
 def _order(tables: Tables, settings: Report) -> dict[str, Any]:
     """Section 4."""
     found = findings.order(tables)
+    parsed = findings.parsed(tables)
     if found is None:
-        return {"order": None}
+        return {"order": None, "parsed": parsed}
     earlier, later = (found.places.get(place, 0) for place in ("earlier", "later"))
     return {
         "order": found,
+        "parsed": parsed,
         "earlier": earlier,
         "inside": earlier + later,
         "upward": any(imported > importer for imported, importer in found.arcs),
@@ -212,20 +225,17 @@ def _training(tables: Tables, settings: Report) -> dict[str, Any]:
 
 
 def _training_rows(model: Training) -> list[tuple[str, str]]:
-    rows = [
-        (name, f"{model.config[key]}") for key, name in SHAPE.items() if model.config.get(key) is not None
-    ]
+    """Shape, size and cost, as name and value."""
+    told = {key: name for key, name in SHAPE.items() if model.config.get(key) is not None}
+    rows = [(name, _plain(model.config[key])) for key, name in told.items()]
+    cost = {key: name for key, name in COST.items() if model.manifest.get(key) is not None}
+    rows += [(name, _plain(model.manifest[key])) for key, name in cost.items()]
     tokens = model.last("tokens")
-    if tokens is not None:
-        rows.append(("tokens trained on", f"{tokens:,}"))
-        rows.append(("tokens a second, all in all", f"{tokens / max(model.seconds, 1e-9):,.0f}"))
-    rows.append(("seconds", f"{model.seconds:,.0f}"))
-    flat = {key: value for key, value in model.facts.items() if isinstance(value, (int, float, str))}
-    rows += [
-        (key.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
-        for key, value in flat.items()
-    ]
-    return rows
+    return rows if tokens is None else [*rows, ("tokens trained on, padding included", _plain(tokens))]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
 
 
 def _verdicts(tables: Tables, settings: Report) -> dict[str, Any]:
@@ -242,20 +252,21 @@ def _verdicts(tables: Tables, settings: Report) -> dict[str, Any]:
         "verdict_counts": counts,
         "verdicts": [name for name in VERDICTS if any(name in found for found in counts.values())],
         "sampled": "evals sample" in tables,
-        "sandbox": "",
+        "sandbox": tables["evals judge"].manifest.get("sandbox", {}),
+        "left_out_suites": outcomes.left_out_suites(tables),
         "samples_left_out": total - sum(len(found) for _, found in suites),
         "charts": {"scores": _score_chart(scores)},
     }
 
 
-def _score_chart(scores: list[dict[str, Any]]) -> Markup:
+def _score_chart(scores: list[Score]) -> Markup:
     """Ours with their intervals, and the paper's base models on the same suites."""
     drawn = Markup("")
-    for suite in dict.fromkeys(score["suite"] for score in scores):
+    for suite in dict.fromkeys(score.suite for score in scores):
         ours = [
-            Interval(f"this run, pass@{one['k']}", *(100 * one[key] for key in ("value", "low", "high")))
+            Interval(f"this run, pass@{one.k}", *(100 * x for x in one[2:5]))
             for one in scores
-            if one["suite"] == suite
+            if one.suite == suite
         ]
         theirs = [Interval(name, value) for name, value in PAPER["scores"].get(suite, {}).items()]
         drawn += figures.intervals(f"{suite}, beside the paper's pass@1", "problems solved, %", ours, theirs)

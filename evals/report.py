@@ -92,12 +92,12 @@ def headlines(tables: Tables) -> list[Headline]:
     if model is not None:
         tokens, loss = model.last("tokens"), model.final_loss()
         if tokens is not None:
-            found.append(Headline("tokens trained on", compact(tokens), duration(model.seconds)))
+            found.append(Headline("tokens trained on", compact(tokens), duration(model.manifest["seconds"])))
         if loss is not None:
             beside = "" if model.entropy is None else f"unigram entropy {model.entropy:.3f}"
             found.append(Headline(f"final loss, {loss[0]}", f"{loss[1]:.3f} nats", beside))
     for score in outcomes.scores(tables):
-        if score["k"] == 1:
-            between = f"95 % interval {percent(score['low'])} to {percent(score['high'])}"
-            found.append(Headline(f"{score['suite']}, pass@1", percent(score["value"]), between))
+        if score.k == 1:
+            between = f"95 % interval {percent(score.low)} to {percent(score.high)}"
+            found.append(Headline(f"{score.suite}, pass@1", percent(score.value), between))
     return found

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -19,180 +18,125 @@ from schemas import SCHEMAS
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 REPO = "pypi/sea@1.0"
-TEXTS = {
-    "sea/deep.py": "import sea.base\n\ndef depth():\n    return sea.base.zero\n",
+SEA = {
     "sea/base.py": "zero = 0\n",
+    "sea/deep.py": "import sea.base\n\ndef depth():\n    return sea.base.zero\n",
     f"sea/{HOSTILE}.py": "import sea.deep\n# \u202egnp.exe\n",
     **{f"sea/fish{n}.py": f"import sea.base\nfish = {n}\n" for n in range(6)},
 }
-FAR = [f"def line_{n}(): return {n}" for n in range(30)]
+"""The files of one document, in order."""
+LINES = [f"def line_{n}(): return {n}" for n in range(30)]
+TWINS = {"one.py": "\n".join(LINES), "two.py": "\n".join([*LINES[:20], HOSTILE, *LINES[20:]])}
+UNFIT = {"long.py": "x" * 2000, "gpl.py": "y = 1\n"}
 
 
-def made(
-    path: Path, table: str, verb: str, inputs: list[corpus.Table], parts: Any, **counts: int
-) -> corpus.Table:
-    with corpus.building(path, table, made_by=verb, settings={"verb": verb}, inputs=inputs) as out:
+def made(root: Path, verb: str, table: str, inputs: list[Path], contents: Any, **more: Any) -> Path:
+    """A sealed table of one unit, made by ``verb``, below ``root``."""
+    path = root / verb.replace(" ", "-")
+    sources = [corpus.read(source) for source in inputs]
+    settings = more.pop("settings", {"of": verb})
+    with corpus.building(path, table, made_by=verb, settings=settings, inputs=sources) as out:
         assert isinstance(out, corpus.Output)
-        out.write("00000", parts, **counts)
-        return out.seal()
+        out.write("unit", contents, came_in=more.pop("came_in", 0), went_out=more.pop("went_out", None))
+        out.seal(**more)
+    return path
 
 
 def rows(table: str, found: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(found, schema=SCHEMAS[table])
 
 
-def file(path: str, text: str) -> dict[str, Any]:
-    size = len(text.encode())
-    named = {"repo": REPO, "path": path, "revision": "sha256:0", "language": "python", "license": "MIT"}
-    return named | {
-        "encoding": "utf-8",
-        "text": text,
-        "sha256": "0",
-        "bytes": size,
-        "lines": text.count("\n"),
-    }
+def files(texts: dict[str, str]) -> pa.Table:
+    same = {"repo": REPO, "revision": "sha256:0", "language": "python", "license": "MIT", "encoding": "utf-8"}
+    each = [{"path": path, "text": text, "bytes": len(text.encode())} for path, text in texts.items()]
+    return rows("files", [same | one | {"sha256": "0", "lines": 1} for one in each])
 
 
-def document(name: str, files: dict[str, str], language: str = "python") -> dict[str, Any]:
+def document(name: str, texts: dict[str, str]) -> dict[str, Any]:
     text, spans = "", []
-    for path, content in files.items():
+    for path, content in texts.items():
         text += f"# {path}\n"
         spans.append({"path": path, "start": len(text), "end": len(text) + len(content)})
         text += content
-    named = {"id": name, "repo": REPO, "revision": "sha256:0", "part": 0, "level": "repo", "license": "MIT"}
-    return named | {"language": language, "text": text, "files": spans, "bytes": len(text.encode())}
+    same = {"repo": REPO, "revision": "sha256:0", "part": 0, "level": "repo", "language": "python"}
+    return same | {"id": name, "license": "MIT", "text": text, "files": spans, "bytes": len(text.encode())}
+
+
+def dropped(verb: str, *found: tuple[str, str, str | None, int, int]) -> pa.Table:
+    return corpus.rejects(found, verb)
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The directories of a whole run, by verb."""
     root = tmp_path_factory.mktemp("run")
-    paths = {verb: root / verb.replace(" ", "-") for verb in report.ORDER}
-    far = {"far/one.py": "\n".join(FAR), "far/two.py": "\n".join([*FAR[:20], HOSTILE, *FAR[20:]])}
-    texts = TEXTS | far | {"long.py": "x" * 2000, "gpl.py": "y = 1\n"}
-    fetched = made(
-        paths["crawl fetch"],
-        "files",
-        "crawl fetch",
-        [],
-        {"": rows("files", [file(*one) for one in texts.items()]),
-         "rejects": corpus.rejects([(f"{REPO}:{HOSTILE}.bin", "binary", None, 1, 7)], "crawl fetch")},
-        came_in=len(texts) + 1,
-    )  # fmt: skip
-    kept_texts = {path: text for path, text in texts.items() if path not in ("long.py", "gpl.py")}
-    dropped = [
-        (f"{REPO}:long.py", "long_line", "2000", 1, 2000),
-        (f"{REPO}:gpl.py", "license", "GPL-3.0", 1, 6),
+    return data(root) | model(root) | verdicts(root)
+
+
+def data(root: Path) -> dict[str, Path]:
+    """From archives to the corpus; every verb but `crawl order` drops something."""
+    joined = [document("sea", SEA), *(document(path, {path: text}) for path, text in TWINS.items())]
+    pairs = [("sea/deep.py", "sea/base.py"), ("sea/base.py", "sea/deep.py")]
+    pairs += [
+        (f"sea/{HOSTILE}.py", "sea/deep.py"),
+        *((path, "sea/base.py") for path in SEA if "fish" in path),
     ]
-    kept = made(
-        paths["crawl filter"],
-        "files",
-        "crawl filter",
-        [fetched],
-        {"": rows("files", [file(*one) for one in kept_texts.items()]),
-         "rejects": corpus.rejects(dropped, "crawl filter")},
-        came_in=len(texts),
-    )  # fmt: skip
-    ordered = dict(sorted(TEXTS.items(), key=lambda one: (one[0] != "sea/base.py", one[0] != "sea/deep.py")))
-    joined = [document(f"{REPO}#python/0", ordered)]
-    joined += [document(f"{REPO}#python/{path}", {path: text}) for path, text in far.items()]
-    edges = [{"repo": REPO, "importer": path, "imported": "sea/base.py"} for path in TEXTS if "fish" in path]
-    edges += [
-        {"repo": REPO, "importer": "sea/deep.py", "imported": "sea/base.py"},
-        {"repo": REPO, "importer": "sea/base.py", "imported": "sea/deep.py"},
-        {"repo": REPO, "importer": f"sea/{HOSTILE}.py", "imported": "sea/deep.py"},
-    ]
-    documents = made(
-        paths["crawl order"],
-        "documents",
-        "crawl order",
-        [kept],
-        {
-            "": rows("documents", joined),
-            "edges": rows("edges", edges),
-            "rejects": corpus.rejects([], "crawl order"),
-        },
-        came_in=len(kept_texts),
-        went_out=len(kept_texts),
-    )
-    near = {"cluster": joined[1]["id"], "keeper": joined[1]["id"], "level": "near", "exact": True}
+    edges = [{"repo": REPO, "importer": importer, "imported": imported} for importer, imported in pairs]
+    same = {"cluster": "one.py", "keeper": "one.py", "level": "near", "exact": True}
     clusters = [
-        near | {"id": joined[1]["id"], "kept": True, "similarity": 1.0},
-        near | {"id": joined[2]["id"], "kept": False, "similarity": 0.91},
+        same | {"id": "one.py", "kept": True, "similarity": 1.0},
+        same | {"id": "two.py", "kept": False, "similarity": 0.91},
     ]
-    unique = made(
-        paths["dedup scan"],
-        "documents",
-        "dedup scan",
-        [documents],
-        {"": rows("documents", joined[:2]), "clusters": rows("clusters", clusters),
-         "rejects": corpus.rejects([(joined[2]["id"], "near", None, 1, joined[2]["bytes"])], "dedup scan")},
-        came_in=3,
-    )  # fmt: skip
-    final = made(
-        paths["crawl screen"],
-        "corpus",
-        "crawl screen",
-        [unique],
-        {"": rows("corpus", joined[:1]),
-         "rejects": corpus.rejects([("far/one.py", "contaminated", "HumanEval/1", 1, 70)], "crawl screen")},
-        came_in=10,
-        went_out=9,
-    )  # fmt: skip
-    return paths | _model(paths, final) | _verdicts(paths)
+    binary = dropped("crawl fetch", (f"{REPO}:{HOSTILE}.bin", "binary", None, 1, 7))
+    unfit = dropped(
+        "crawl filter", ("long.py", "long_line", "2000", 1, 2000), ("gpl.py", "license", None, 1, 6)
+    )
+    near = dropped("dedup scan", ("two.py", "near", "one.py 0.910", 1, joined[2]["bytes"]))
+    tainted = dropped("crawl screen", ("one.py", "contaminated", "HumanEval/1", 1, joined[1]["bytes"]))
+    contents = {"": files(SEA | TWINS | UNFIT), "rejects": binary}
+    fetch = made(root, "crawl fetch", "files", [], contents, came_in=14)
+    contents = {"": files(SEA | TWINS), "rejects": unfit}
+    kept = made(root, "crawl filter", "files", [fetch], contents, came_in=13)
+    contents = {"": rows("documents", joined), "edges": rows("edges", edges)}
+    order = made(root, "crawl order", "documents", [kept], contents, came_in=11, went_out=11)
+    contents = {"": rows("documents", joined[:2]), "clusters": rows("clusters", clusters), "rejects": near}
+    unique = made(root, "dedup scan", "documents", [order], contents, came_in=3)
+    contents = {"": rows("corpus", joined[:1]), "rejects": tainted}
+    screen = made(root, "crawl screen", "corpus", [unique], contents, came_in=10, went_out=9)
+    return dict(zip(findings.FUNNEL, (fetch, kept, order, unique, screen), strict=True))
 
 
-def _model(paths: dict[str, Path], final: corpus.Table) -> dict[str, Path]:
-    tokens = np.array([[1, 1, 2, 2, 0], [1, 2, 0, 0, 0]], np.uint16)
-    span = {
-        "split": "train",
-        "document": f"{REPO}#python/0",
-        "text_start": 0,
-        "text_end": 9,
-        "token": 0,
-        "mode": "text",
-    }
-    spans = [span | {"sequence": 0, "start": 0, "end": 4}, span | {"sequence": 1, "start": 0, "end": 2}]
-    with corpus.building(
-        paths["train pack"], "tokens", made_by="train pack", settings={}, inputs=[final]
-    ) as out:
-        assert isinstance(out, corpus.Output)
-        out.write("train-00000", {"": tokens, "spans": rows("spans", spans)}, came_in=1)
-        packed = out.seal()
+def model(root: Path) -> dict[str, Path]:
     lines = [{"step": n, "tokens": n * 100, "loss": 3 / n, "lr": 1e-3} for n in range(1, 60)]
     lines[-1]["valid_loss"] = 0.25
-    metrics = "\n".join(json.dumps(line) for line in lines).encode()
-    shape = json.dumps({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2}).encode()
-    contents = {"metrics.jsonl": metrics, "config.json": shape}
-    made(paths["train pretrain"], "model", "train pretrain", [packed], contents)
-    return {}
+    contents = {
+        "metrics.jsonl": "\n".join(json.dumps(line) for line in lines).encode(),
+        "config.json": json.dumps({"model_type": "llama", "hidden_size": 64}).encode(),
+    }
+    facts = {"unigram_entropy": 0.693, "parameters": 1_000_000, "device": "cpu"}
+    return {"train pretrain": made(root, "train pretrain", "model", [], contents, **facts)}
 
 
-def _verdicts(paths: dict[str, Path]) -> dict[str, Path]:
-    named = [{"suite": "humaneval", "problem": f"HumanEval/{n}"} for n in (2, 10)]
+def verdicts(root: Path) -> dict[str, Path]:
+    """Two problems of HumanEval, one passed; MBPP was asked for and is not there."""
+    named = [{"suite": "humaneval", "problem": f"HumanEval/{n}", "sample": 0} for n in (10, 2)]
     posed = {"language": "python", "prompt": f"def f():\n    {HOSTILE}", "header": "", "test": "", "text": ""}
-    problems = made(
-        paths["evals problems"], "problems", "evals problems", [],
-        {"": rows("problems", [one | posed | {"stop": ["\ndef"]} for one in named])},
-    )  # fmt: skip
-    written = {"sample": 0, "completion": f"    return 1 # {HOSTILE}\ndef beyond(): pass", "finish": "length"}
-    samples = made(
-        paths["evals sample"], "samples", "evals sample", [problems],
-        {"": rows("samples", [one | written for one in named])},
-    )  # fmt: skip
-    found = [("passed", None, "x = 1"), ("failed", f"AssertionError: {HOSTILE}", "y" * 9000)]
+    asked = [{key: one[key] for key in ("suite", "problem")} | posed | {"stop": ["\ndef"]} for one in named]
+    written = {"completion": f"    return 1 # {HOSTILE}\ndef beyond(): pass", "finish": "length"}
     judged = [
-        one | {"sample": 0, "verdict": verdict, "detail": detail, "program": program}
-        for one, (verdict, detail, program) in zip(named, found, strict=True)
+        named[0] | {"verdict": "passed", "detail": None, "program": "x = 1"},
+        named[1] | {"verdict": "failed", "detail": f"AssertionError: {HOSTILE}", "program": "y" * 9000},
     ]
-    score = {"suite": "humaneval", "k": 1, "value": 0.5, "low": 0.1, "high": 0.9, "method": "wilson"}
-    with corpus.building(
-        paths["evals judge"], "verdicts", made_by="evals judge", settings={}, inputs=[problems, samples]
-    ) as out:
-        assert isinstance(out, corpus.Output)
-        out.write("00000", {"": rows("verdicts", judged)}, came_in=2)
-        out.seal(scores=[score | {"problems": 2, "samples": 2}])
-    return {}
+    score = {"value": 0.5, "bootstrap": [0.0, 1.0], "wilson": [0.095, 0.905]}
+    scores = {"humaneval": {"problems": 2, "samples": 2, "pass@1": score}}
+    suites, contents = {"suites": ["humaneval", "mbpp"]}, {"": rows("problems", asked)}
+    problems = made(root, "evals problems", "problems", [], contents, settings=suites)
+    contents = {"": rows("samples", [one | written for one in named])}
+    samples = made(root, "evals sample", "samples", [problems], contents)
+    contents = {"": rows("verdicts", judged)}
+    facts = {"scores": scores, "sandbox": {"tier": "namespaces"}}
+    judge = made(root, "evals judge", "verdicts", [problems, samples], contents, **facts)
+    return {"evals problems": problems, "evals sample": samples, "evals judge": judge}
 
 
 class Elements(HTMLParser):
@@ -218,7 +162,7 @@ def drawn(paths: list[Path], dst: Path) -> str:
 @pytest.fixture(scope="session")
 def whole(run: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page about the whole run."""
-    return drawn([path for path in run.values() if path.exists()], tmp_path_factory.mktemp("page"))
+    return drawn(list(run.values()), tmp_path_factory.mktemp("page"))
 
 
 def given(run: dict[str, Path], *verbs: str) -> dict[str, corpus.Table]:
@@ -271,7 +215,7 @@ def test_all_elements_are_closed_in_order(whole: str) -> None:
 def test_the_same_tables_in_another_order_give_the_same_page(
     run: dict[str, Path], whole: str, tmp_path: Path
 ) -> None:
-    assert drawn([path for path in reversed(run.values()) if path.exists()], tmp_path) == whole
+    assert drawn(list(reversed(run.values())), tmp_path) == whole
 
 
 @pytest.mark.parametrize("verb", ["crawl fetch", "dedup scan", "train pretrain", "evals judge"])
@@ -296,18 +240,14 @@ def test_files_in_are_files_out_and_rejects_at_every_step(run: dict[str, Path]) 
 
 
 def test_a_file_that_vanished_is_told(run: dict[str, Path], tmp_path: Path) -> None:
-    kept = corpus.read(run["crawl filter"])
-    fewer = kept.scan().collect().head(9)
-    lost = made(tmp_path / "lost", "documents", "crawl order", [kept],
-                {"": rows("documents", [document("d", dict(fewer.select("path", "text").iter_rows()))]),
-                 "edges": rows("edges", [])})  # fmt: skip
-    assert findings.funnel({"crawl filter": kept, "crawl order": lost})[-1].missing == 2
-    assert "✗ 2 files unaccounted for" in drawn([kept.path, lost.path], tmp_path / "page")
+    nine = {"": rows("documents", [document("sea", SEA)]), "edges": rows("edges", [])}
+    lost = made(tmp_path, "crawl order", "documents", [run["crawl filter"]], nine)
+    assert "✗ 2 files unaccounted for" in drawn([run["crawl filter"], lost], tmp_path / "page")
 
 
 def test_a_table_of_another_run_is_told(run: dict[str, Path], tmp_path: Path) -> None:
-    other = made(tmp_path / "other", "files", "crawl filter", [], {"": rows("files", [file("a.py", "b")])})
-    page = drawn([other.path, run["crawl order"]], tmp_path / "page")
+    other = made(tmp_path, "crawl filter", "files", [], {"": files({"a.py": "b"})})
+    page = drawn([other, run["crawl order"]], tmp_path / "page")
     assert "not of one run: crawl order was made from another crawl filter" in page
 
 
@@ -326,11 +266,6 @@ def test_the_pair_shown_is_the_keeper_beside_the_dropped_document(run: dict[str,
     assert sum(found.histogram) == 1 and found.histogram[8] == 1  # 0.90 to 0.95
 
 
-def test_the_unigram_entropy_is_that_of_the_tokens_without_padding(run: dict[str, Path]) -> None:
-    entropy = outcomes.unigram_entropy(corpus.read(run["train pack"]))
-    assert entropy == pytest.approx(np.log(2))  # three ones, three twos; the four zeros are padding
-
-
 def test_a_completion_is_split_at_its_first_stop_and_problems_count_like_people(run: dict[str, Path]) -> None:
     ((suite, samples),) = outcomes.samples(
         given(run, "evals judge", "evals sample", "evals problems"), most=9
@@ -339,25 +274,29 @@ def test_a_completion_is_split_at_its_first_stop_and_problems_count_like_people(
     assert samples[0].rest == "\ndef beyond(): pass"
 
 
+def test_a_suite_that_could_not_be_had_is_named(whole: str) -> None:
+    assert "because its problems could not be had: mbpp." in whole
+
+
 def test_long_texts_lose_their_middle_with_a_note(whole: str) -> None:
-    assert "7,001 characters from the middle are not shown" in whole
-    assert "y" * 3000 not in whole
+    assert "6,000 characters from the middle are not shown" in whole
+    assert "y" * 3001 not in whole
 
 
 def test_the_answer_names_the_page_and_the_headline_figures(run: dict[str, Path], tmp_path: Path) -> None:
-    paths = [path for path in run.values() if path.exists()]
+    paths = list(run.values())
     told = report.answer(report.write_report(paths, tmp_path, Report()))
     assert told.splitlines()[0] == str(tmp_path / "index.html")
     assert "files into the corpus: 14 → 9" in told
     assert "final loss, held out: 0.250 nats (unigram entropy 0.693)" in told
-    assert "humaneval, pass@1: 50.0 % (95 % interval 10.0 % to 90.0 %)" in told
+    assert "humaneval, pass@1: 50.0 % (95 % interval 9.5 % to 90.5 %)" in told
     assert told == report.answer(report.write_report(paths, tmp_path, Report()))  # up to date, same answer
 
 
 def test_two_tables_of_one_verb_are_refused(run: dict[str, Path], tmp_path: Path) -> None:
-    other = made(tmp_path / "other", "files", "crawl fetch", [], {"": rows("files", [])})
+    other = made(tmp_path, "crawl fetch", "files", [], {"": files({})})
     with pytest.raises(corpus.Refusal, match="were both made by crawl fetch: give the report one"):
-        report.write_report([run["crawl fetch"], other.path], tmp_path / "page", Report())
+        report.write_report([run["crawl fetch"], other], tmp_path / "page", Report())
 
 
 def test_the_paper_s_table_sums_to_what_the_paper_states() -> None:
