@@ -62,7 +62,9 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, ends: list[int], scaling: 
     lengths = torch.tensor([0, *ends], dtype=torch.int32, device=query.device)
     longest = max(end - start for start, end in itertools.pairwise([0, *ends]))
     out = varlen_attn(
-        *(part[0].transpose(0, 1) for part in (query, key, value)),
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1),
+        value[0].transpose(0, 1),
         lengths,
         lengths,
         longest,

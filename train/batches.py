@@ -89,8 +89,11 @@ class Rows:
         return [int(end) for end in self._ends[first:last]]
 
     def batch(self, rows: list[int], device: torch.device) -> Batch:
-        """Rows as one run of inputs and labels; the last token of a piece predicts nothing, padding neither."""
-        ids, labels, positions, ends = [], [], [], []
+        """Rows as one run of inputs and labels; a piece's last token and padding predict nothing."""
+        ids: list[np.ndarray] = []
+        labels: list[np.ndarray] = []
+        positions: list[np.ndarray] = []
+        ends: list[int] = []
         for row in rows:
             tokens = self.tokens(row).astype(np.int64)
             wanted, place = tokens[1:].copy(), np.arange(len(tokens) - 1)

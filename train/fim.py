@@ -57,7 +57,7 @@ def is_code(language: str) -> bool:
 
 
 def cuts(characters: int, drawn: Draw) -> tuple[int, int]:
-    """Where the middle begins and ends, both from 0 to ``characters``: prefix, middle or suffix may be empty."""
+    """Where the middle begins and ends, from 0 to ``characters``: each of the three parts may be empty."""
     return int(drawn.low * (characters + 1)), int(drawn.high * (characters + 1))
 
 

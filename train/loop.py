@@ -15,6 +15,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Run:
     settings: Pretrain
     steps: int
     device: torch.device
+    special: model.SpecialIds
     step: int = 0
 
     def arithmetic(self) -> AbstractContextManager[None]:
@@ -91,7 +93,7 @@ def start(words: corpus.Table, settings: Pretrain, length: int) -> Run:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainee = model.Trainee(config, settings.seed).to(device)
     steps = math.ceil(settings.tokens / (settings.batch * length))
-    return Run(trainee, optim.adamw(trainee), settings, steps, device)
+    return Run(trainee, optim.adamw(trainee), settings, steps, device, ids)
 
 
 def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path, journal: Journal) -> None:
@@ -124,8 +126,8 @@ def advance(run: Run, batches: list[Batch], train: Rows, rows: list[int]) -> dic
     norm = optim.clip(run.trainee.parameters())
     if not (math.isfinite(total) and math.isfinite(norm)):
         raise Refusal(
-            f"pretrain: step {run.step + 1} has loss {total / labelled} and gradient norm {norm}; nothing was "
-            f"updated. Its documents: {', '.join(train.documents(rows))}. Look at them, or lower lr."
+            f"pretrain: step {run.step + 1} has loss {total / labelled} and gradient norm {norm}; "
+            f"nothing was updated. Look at its documents, or lower lr: {', '.join(train.documents(rows))}."
         )
     rate = optim.rate(run.step, run.steps, run.settings)
     for group in run.optimizer.param_groups:
@@ -155,10 +157,15 @@ def validate(run: Run, valid: Rows) -> float:
     return total / max(1, labelled)
 
 
-def unigram_entropy(counts: np.ndarray, bos: int, pad: int) -> float:
-    """Nats per token of the best predictor that ignores all context: what a trained model must beat."""
+def unigram_entropy(counts: np.ndarray, unpredicted: Sequence[int]) -> float:
+    """Nats per token of the best predictor that ignores all context: what a trained model must beat.
+
+    Args:
+        counts: How often each id occurs.
+        unpredicted: Ids that are never a label: BOS begins pieces and padding is masked.
+    """
     counts = counts.astype(np.float64)
-    counts[[bos, pad]] = 0  # neither is ever predicted
+    counts[list(unpredicted)] = 0
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
@@ -212,7 +219,7 @@ def _export(
         "steps": run.steps,
         "epochs": round(run.steps * run.settings.batch / len(train), 3),
         "unigram_entropy": unigram_entropy(
-            train.counts(config.vocab_size), config.bos_token_id, config.pad_token_id
+            train.counts(config.vocab_size), (run.special.bos, run.special.pad)
         ),
         "loss": lines[-1]["loss"],
         "valid_loss": lines[-1].get("valid_loss"),

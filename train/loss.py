@@ -29,7 +29,9 @@ def summed(hidden_TC: Tensor, head_VC: Tensor, labels_T: Tensor, chunk: int = CH
         head_VC: Weights of the head.
         labels_T: Ids to predict, already shifted; ``IGNORED`` where there is none.
     """
-    loss: Tensor = _Summed.apply(hidden_TC, head_VC, labels_T, chunk, torch.is_grad_enabled())
+    loss: Tensor = _Summed.apply(  # type: ignore[no-untyped-call]
+        hidden_TC, head_VC, labels_T, chunk, torch.is_grad_enabled()
+    )
     return loss
 
 

@@ -86,7 +86,7 @@ def configuration(settings: Pretrain, vocabulary: int, length: int, special: Spe
 
 
 class Trainee(nn.Module):
-    """The model with its loss inside ``forward``, so that whatever shards modules also sees the head's use."""
+    """The model with its loss inside ``forward``, so that what shards modules also sees the head's use."""
 
     def __init__(self, config: LlamaConfig, seed: int) -> None:
         super().__init__()
@@ -118,13 +118,11 @@ def save(model: LlamaForCausalLM, folder: Path) -> None:
     transformers 5 writes ``rope_parameters`` alone, which 4.x ignores without a word (theta 10,000, no
     scaling); with both styles in the file each version reads what was trained.
     """
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     model.save_pretrained(folder)
     config = model.config
-    generation = GenerationConfig(
-        bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id
-    )
-    generation.save_pretrained(folder)
+    special = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    GenerationConfig(**special).save_pretrained(folder)  # type: ignore[no-untyped-call]
     path = folder / "config.json"
     written = json.loads(path.read_text())
     rope = written["rope_parameters"]

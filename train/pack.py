@@ -104,7 +104,7 @@ def facts(placed: pl.DataFrame, settings: Pack) -> dict[str, Any]:
 def _tokenised(
     out: corpus.Output, src: corpus.Table, words: corpus.Table, settings: Pack, workers: int
 ) -> corpus.Table:
-    """The pieces of all documents, in a table of its own below ``out`` that goes when the rows are written."""
+    """The pieces of all documents, in a table below ``out`` that goes when the rows are written."""
     opened = corpus.building(
         out.path / "pieces", "pieces", made_by=out.made_by, settings=settings, inputs=[src, words]
     )

@@ -36,7 +36,7 @@ def plan(rows: pl.DataFrame, settings: Pack) -> pl.DataFrame:
 
 
 def hold_out(repos: Sequence[str], settings: Pack) -> list[str]:
-    """The repos of the validation split: hash below the share; of two repos or more at least one, never all."""
+    """The repos of the validation split: hash below the share; at least one of two or more, never all."""
     if settings.valid_share <= 0 or len(repos) < 2:
         return []
     ranked = sorted((_hash(settings.seed, "repo", repo), repo) for repo in repos)

@@ -57,7 +57,7 @@ def train(texts: Iterator[str], vocabulary: int) -> Tokenizer:
 
 
 def sample(table: corpus.Table, budget: int, seed: int) -> set[str]:
-    """Ids of the documents to learn from: in the order of a hash, each that still fits into ``budget`` bytes."""
+    """Ids of the documents to learn from: in the order of a hash, each that still fits ``budget`` bytes."""
     sizes = table.scan().select("id", "bytes").collect()
     ranked = sorted((_rank(seed, key), size, key) for key, size in sizes.iter_rows())
     chosen: set[str] = set()

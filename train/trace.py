@@ -1,4 +1,4 @@
-"""From a token back to the file it came from: row -> span -> characters of a document -> repo, path, revision.
+"""From a token back to the file it came from: row, span, characters of a document, then repo and path.
 
 A span says which characters of a document its tokens are.  How many bytes each token stands for is kept
 with the rows, so the tokenizer is not needed: byte after byte, the arranged text (prefix, suffix,
@@ -127,7 +127,7 @@ def _of_span(span: Mapping[str, Any], document: Mapping[str, Any], widths: list[
 
 
 def _characters(text: str, span: Mapping[str, Any]) -> np.ndarray:
-    """For each byte of the span's text, in the order of its tokens: the character of the document it is of."""
+    """For each byte of the span's text, in the order of its tokens, its character in the document."""
     start, end, cut, hole = (span[name] for name in ("text_start", "text_end", "cut", "hole"))
     prefix, middle, suffix = (start, cut), (cut, hole), (hole, end)
     arranged = {
