@@ -1,0 +1,215 @@
+"""``dedup scan``: the algorithm, pass by pass.
+
+1. *Sketch* every row (``sketch``): content hash, signature, rank; repos' sketches come from their rows'.
+2. *Choose*, best row first: whole repos, then exact copies, then near copies (``keep``), comparing
+   texts where signatures leave a doubt (``verify``).
+3. *Write* the kept rows shard by shard, and who was dropped for whom.
+
+Everything lies in ``DST/.work`` until then; a run that was killed takes up at the unit where it stopped.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+import corpus
+import passes
+from dedup import bands, keep
+from dedup.config import Scan, resolve
+from dedup.input import Source, Unit, open_source
+from dedup.order import Order
+from dedup.sketch import Sketches, sketch
+from dedup.verify import Texts
+
+Ints = NDArray[np.int64]
+
+FATE = {
+    "row": pl.Int64,
+    "keeper": pl.String,
+    "keeper_row": pl.Int64,
+    "level": pl.String,
+    "similarity": pl.Float32,
+    "exact": pl.Boolean,
+}
+"""What became of every row that is dropped: its number, the id it was dropped for (or the repo, whose best
+row then gives the number), and why."""
+
+
+def scan(
+    sources: Sequence[str | Path], dst: str | Path, settings: Scan | None = None, workers: int = 0
+) -> corpus.Table:
+    """Keep one of every set of duplicates; see ``dedup.cli.scan``."""
+    settings = resolve(settings or Scan())
+    dst = Path(dst)
+    work = dst / ".work"
+    source = open_source([Path(path) for path in sources], settings, work)
+    with corpus.building(
+        dst,
+        source.table,
+        made_by="dedup scan",
+        settings=settings,
+        inputs=source.tables,
+        **dict(source.pins),
+    ) as out:
+        if isinstance(out, corpus.Table):
+            return out
+        work.mkdir(exist_ok=True)
+        left = out.left([unit.name for unit in source.units])
+        if left:
+            fates = work / "fates.parquet"
+            if not fates.exists():
+                _publish(_fates(source, settings, work, workers), fates)
+            passes.each(partial(_write, out, source, work), left, label="writing", workers=workers)
+        shutil.rmtree(work, ignore_errors=True)
+        return out.seal(sources=[str(Path(path).absolute()) for path in sources])
+
+
+def _fates(source: Source, settings: Scan, work: Path, workers: int) -> pl.DataFrame:
+    """Decide about every row: one row of ``FATE`` for each that is dropped."""
+    sketches = sketch(source, settings, work, workers)
+    ranked = Order.of(settings.priority, source).ranked(sketches.rows)
+    repos = _repos(source, settings, sketches, ranked, workers)
+    left = ranked.join(repos, on="row", how="anti")
+    if settings.level == "repo":
+        left = left.filter(~pl.col("whole"))
+    rows = _rows(source, settings, sketches, left, workers)
+    return pl.concat([repos, rows]).sort("row")
+
+
+def _repos(
+    source: Source, settings: Scan, sketches: Sketches, ranked: pl.DataFrame, workers: int
+) -> pl.DataFrame:
+    """Drop whole repos; a repo ranks as its best row does."""
+    assert settings.repo_threshold is not None
+    whole = ranked.filter("whole")
+    members = whole.group_by("repo", maintain_order=True).agg("row", pl.col("shingles").sum())
+    members = members.filter(pl.col("shingles") >= max(1, settings.min_shingles or 1))
+    if len(members) < 2:
+        return pl.DataFrame(schema=FATE)
+    merged = sketches.repos()
+    signatures = np.stack([merged[repo] for repo in members["repo"]]).astype(np.uint8)  # the low 8 bits
+    bounds = np.concatenate([[0], np.cumsum(members["row"].list.len().to_numpy())]).astype(np.int64)
+    rows = members["row"].explode(empty_as_null=False).to_numpy().astype(np.int64)
+    texts = Texts(source, sketches, rows, bounds, workers, "repos")
+    shape = _shape(settings, settings.repo_threshold)
+    choice = keep.choose(signatures, np.arange(len(members)), settings.repo_threshold, shape, texts)
+    best = members["row"].list.first().cast(pl.Int64)
+    of_repos = _dropped(choice, members["repo"], best)
+    fates = whole.join(of_repos, left_on="repo", right_on="dropped").with_columns(level=pl.lit("near_repo"))
+    return fates.select(pl.col(name).cast(kind) for name, kind in FATE.items())
+
+
+def _rows(
+    source: Source, settings: Scan, sketches: Sketches, left: pl.DataFrame, workers: int
+) -> pl.DataFrame:
+    """Drop exact copies, then near copies among the rest; a copy follows its original to its keeper."""
+    assert settings.threshold is not None
+    left = left.with_columns(
+        original=pl.col("id").first().over("hash_high", "hash_low"),
+        original_row=pl.col("row").first().over("hash_high", "hash_low").cast(pl.Int64),
+    )
+    unique = left.filter(
+        (pl.col("original") == pl.col("id")) & (pl.col("shingles") >= max(1, settings.min_shingles or 1))
+    )
+    numbers = unique["row"].to_numpy().astype(np.int64)
+    texts = Texts(source, sketches, numbers, np.arange(len(numbers) + 1), workers, "rows")
+    choice = keep.choose(
+        sketches.signatures, numbers, settings.threshold, _shape(settings, settings.threshold), texts
+    )
+    dropped = _dropped(choice, unique["id"], pl.Series(numbers))
+    # A copy goes for what its original went for, so that every keeper is kept.
+    fates = left.join(dropped, left_on="original", right_on="dropped", how="left").filter(
+        pl.col("keeper").is_not_null() | (pl.col("original") != pl.col("id"))
+    )
+    return fates.select(
+        pl.col("row").cast(pl.Int64),
+        pl.coalesce("keeper", "original").alias("keeper"),
+        pl.coalesce("keeper_row", "original_row").alias("keeper_row"),
+        pl.when(pl.col("keeper").is_null()).then(pl.lit("exact")).otherwise(pl.lit("near")).alias("level"),
+        pl.col("similarity").fill_null(1.0),
+        pl.col("exact").fill_null(True),
+    )
+
+
+def _dropped(choice: keep.Choice, names: pl.Series, rows: pl.Series) -> pl.DataFrame:
+    """What a choice drops: dropped, keeper, keeper_row, similarity, exact."""
+    gone = np.flatnonzero(choice.keeper != np.arange(len(names)))
+    return pl.DataFrame(
+        {
+            "dropped": names.gather(gone),
+            "keeper": names.gather(choice.keeper[gone]),
+            "keeper_row": rows.gather(choice.keeper[gone]),
+            "similarity": choice.similarity[gone],
+            "exact": choice.exact[gone],
+        },
+        schema={"dropped": pl.String}
+        | {name: kind for name, kind in FATE.items() if name not in ("row", "level")},
+    )
+
+
+def _shape(settings: Scan, threshold: float) -> bands.Shape:
+    if settings.bands is not None and settings.rows is not None:
+        return bands.Shape(settings.bands, settings.rows)
+    return bands.shape_for(threshold)
+
+
+def _write(out: corpus.Output, source: Source, work: Path, name: str) -> None:
+    """Write one unit: its kept rows, its rejects, its part of the clusters."""
+    unit = source.unit(name)
+    fates = pl.read_parquet(work / "fates.parquet")
+    mine = fates.filter(pl.col("row").is_between(unit.base, unit.base + unit.rows, closed="left"))
+    rows = pl.read_parquet(work / "rows" / f"{name}.parquet", glob=False).with_row_index("row", unit.base)
+    dropped = mine.join(rows.with_columns(pl.col("row").cast(pl.Int64)), on="row")
+    keeps = np.ones(unit.rows, np.bool_)
+    keeps[mine["row"].to_numpy() - unit.base] = False
+    kept = [
+        table.filter(pa.array(keeps[base : base + table.num_rows]))
+        for base, table in source.groups(unit, source.schema.names)
+    ]
+    reasons = zip(
+        dropped["id"].to_list(),
+        dropped["level"].to_list(),
+        [f"{k} {s:.3f}" for k, s in zip(dropped["keeper"], dropped["similarity"], strict=True)],
+        dropped["files"].to_list(),
+        dropped["bytes"].to_list(),
+        strict=True,
+    )
+    out.write(
+        name,
+        {
+            "": pa.concat_tables([source.schema.empty_table(), *kept]),
+            "rejects": corpus.rejects(reasons, "dedup scan"),
+            "clusters": _clusters(unit, dropped, fates),
+        },
+        came_in=unit.rows,
+    )
+
+
+def _clusters(unit: Unit, dropped: pl.DataFrame, fates: pl.DataFrame) -> pa.Table:
+    """One row for every dropped row of the unit, and one for every row of it that others went for."""
+    here = fates.filter(pl.col("keeper_row").is_between(unit.base, unit.base + unit.rows, closed="left"))
+    repo = pl.col("level") == "near_repo"
+    heads = (
+        here.group_by("keeper", repo.alias("repo"))
+        .agg(pl.col("level").sort().first())  # "exact" comes before "near"
+        .select(
+            "keeper", "level", id="keeper", kept=True, similarity=pl.lit(1, pl.Float32), exact=True,
+        )
+    )  # fmt: skip
+    members = dropped.select("keeper", "level", "id", kept=False, similarity="similarity", exact="exact")
+    both = pl.concat([heads, members]).with_columns(cluster="keeper")
+    return both.sort("cluster", "kept", "id", descending=[False, True, False]).to_arrow()
+
+
+def _publish(frame: pl.DataFrame, final: Path) -> None:
+    aside = final.with_name(f".{final.name}.part")
+    frame.write_parquet(aside)
+    aside.replace(final)
