@@ -77,7 +77,7 @@ def curves(
     if level:
         height = frame.up(level[1])
         drawn.append(_line(frame.left, height, frame.right, height, "level"))
-        drawn.append(_text(frame.right, height - 6, level[0], "end"))
+        drawn.append(_text(frame.left + 8, height - 6, f"{level[0]} {level[1]:.3f}"))
     for number, (_, points) in enumerate(series):
         path = "M" + "L".join(f"{frame.across(x):.1f} {frame.up(y):.1f}" for x, y in points)
         drawn.append(tag("path", class_=f"curve s{number}", d=path))

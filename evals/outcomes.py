@@ -1,6 +1,6 @@
 """What the tables of a model tell: its training, its verdicts, and the chain of manifests behind both.
 
-Tables in, plain values out, like ``findings``; whatever is not there is ``None``.
+Tables in, plain values out, like ``account``; whatever is not there is ``None``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from corpus import Table
-from evals.findings import Tables
+from evals.account import Tables
 
 VERDICTS = ("passed", "failed", "error", "timeout", "memory", "output_limit", "crashed")
 """The order in which verdicts are told."""
@@ -100,6 +100,14 @@ def training(tables: Tables) -> Training | None:
         config=_json(model, "config.json"),
         manifest=model.manifest,
     )
+
+
+def packed(tables: Tables) -> Mapping[str, Any]:
+    """What ``train pack`` says about its training rows."""
+    found: Mapping[str, Any] = (
+        tables["train pack"].manifest.get("train", {}) if "train pack" in tables else {}
+    )
+    return found
 
 
 def _metrics(model: Table) -> list[dict[str, Any]]:
@@ -216,14 +224,4 @@ def _link(table: Table, tables: Tables) -> Link:
         settings=settings,
         inputs=inputs,
         strangers=strangers,
-    )
-
-
-def licences(table: Table) -> list[tuple[str, int]]:
-    """Bytes of text by licence, the largest first."""
-    sums = (
-        table.scan().group_by("license").agg(pl.col("bytes").sum()).sort("bytes", descending=True).collect()
-    )
-    return sorted(
-        ((name or "not stated", size) for name, size in sums.iter_rows()), key=lambda one: (-one[1], one[0])
     )

@@ -11,16 +11,17 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 
-from evals import figures, findings, outcomes
+from evals import account, figures, outcomes, relations
+from evals.account import PAPER, Tables
 from evals.config import Report
 from evals.figures import Interval, Series, visible
-from evals.findings import BINS, PAPER, Tables
 from evals.outcomes import VERDICTS, Score, Training
 
 SHAPE = {
@@ -149,9 +150,9 @@ def duration(seconds: float) -> str:
 
 def _files(tables: Tables, settings: Report) -> dict[str, Any]:
     """Sections 1 and 2: the funnel, the rejects, the languages."""
-    steps = findings.funnel(tables)
-    last = findings.last_of(tables)
-    languages = findings.languages(last) if last else []
+    steps = account.funnel(tables)
+    last = account.last_of(tables)
+    languages = account.languages(last) if last else []
     names = {one.name for one in languages}
     files = [(step.verb, step.files, f"{step.files:,}") for step in steps]
     text = [(step.verb, step.bytes, size(step.bytes)) for step in steps]
@@ -161,7 +162,7 @@ def _files(tables: Tables, settings: Report) -> dict[str, Any]:
         text.insert(0, ("before " + first.verb, whole, size(whole)))
     return {
         "funnel": steps,
-        "rejects": findings.rejects(tables),
+        "rejects": account.rejects(tables),
         "languages": languages,
         "last_verb": last.manifest["made_by"] if last else "",
         "of_paper": sum(one.paper is not None for one in languages),
@@ -174,24 +175,24 @@ def _files(tables: Tables, settings: Report) -> dict[str, Any]:
     }
 
 
-def _theirs(language: findings.Language) -> float:
+def _theirs(language: account.Language) -> float:
     return language.paper[2] / 100 if language.paper else 0.0
 
 
 def _duplicates(tables: Tables, settings: Report) -> dict[str, Any]:
     """Section 3."""
-    found = findings.duplicates(tables)
+    found = relations.duplicates(tables)
     drawn = Markup("")
     if found and any(found.histogram):
         title = "Similarity of near duplicates to their keepers"
-        drawn = figures.histogram(title, "Jaccard similarity", "rows", BINS, found.histogram)
+        drawn = figures.histogram(title, "Jaccard similarity", "rows", found.edges, found.histogram)
     return {"duplicates": found, "charts": {"similarity": drawn}}
 
 
 def _order(tables: Tables, settings: Report) -> dict[str, Any]:
     """Section 4."""
-    found = findings.order(tables)
-    parsed = findings.parsed(tables)
+    found = relations.order(tables)
+    parsed = account.parsed(tables)
     if found is None:
         return {"order": None, "parsed": parsed}
     earlier, later = (found.places.get(place, 0) for place in ("earlier", "later"))
@@ -200,6 +201,7 @@ def _order(tables: Tables, settings: Report) -> dict[str, Any]:
         "parsed": parsed,
         "earlier": earlier,
         "inside": earlier + later,
+        "across": sum(found.places.get(place, 0) for place in ("earlier_part", "later_part")),
         "upward": any(imported > importer for imported, importer in found.arcs),
         "charts": {"order": figures.arcs(f"Imports inside {found.repo}", found.files, found.arcs)},
     }
@@ -216,7 +218,7 @@ def _training(tables: Tables, settings: Report) -> dict[str, Any]:
     return {
         "training": found,
         "final_loss": found.final_loss(),
-        "training_rows": _training_rows(found),
+        "training_rows": _training_rows(found, outcomes.packed(tables)),
         "charts": {
             "loss": figures.curves("Loss", "tokens", "nats a token", losses, level),
             "lr": figures.curves("Learning rate", "tokens", "", rates),
@@ -224,14 +226,20 @@ def _training(tables: Tables, settings: Report) -> dict[str, Any]:
     }
 
 
-def _training_rows(model: Training) -> list[tuple[str, str]]:
+def _training_rows(model: Training, packed: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Shape, size and cost, as name and value."""
     told = {key: name for key, name in SHAPE.items() if model.config.get(key) is not None}
     rows = [(name, _plain(model.config[key])) for key, name in told.items()]
     cost = {key: name for key, name in COST.items() if model.manifest.get(key) is not None}
     rows += [(name, _plain(model.manifest[key])) for key, name in cost.items()]
     tokens = model.last("tokens")
-    return rows if tokens is None else [*rows, ("tokens trained on, padding included", _plain(tokens))]
+    if tokens is not None:
+        rows.append(("tokens trained on, padding included", _plain(tokens)))
+    if packed:
+        rows.append(("packed for training", f"{packed['tokens']:,} tokens, {packed['sequences']:,} rows"))
+        rows.append(("rows filled", percent(packed["fill"])))
+        rows.append(("tokens in fill-in-the-middle", percent(packed["fim_share"])))
+    return rows
 
 
 def _plain(value: Any) -> str:
@@ -277,8 +285,8 @@ def _provenance(tables: Tables, settings: Report) -> dict[str, Any]:
     """The head and section 7."""
     manifests = [table.manifest for table in tables.values()]
     resolved = json.dumps({one["made_by"]: one["settings"] for one in manifests}, sort_keys=True)
-    last = findings.last_of(tables)
-    licences = outcomes.licences(last) if last else []
+    last = account.last_of(tables)
+    licences = account.licences(last) if last else []
     links = outcomes.chain(tables)
     return {
         "run": {

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import corpus
 from corpus import Refusal, Table
-from evals import findings, outcomes, page
+from evals import account, outcomes, page
+from evals.account import Tables
 from evals.config import Report
 from evals.figures import compact, visible
-from evals.findings import Tables
+from evals.outcomes import Training
 from evals.page import Headline, duration, percent, size
 
 ORDER = (
@@ -82,7 +83,7 @@ def by_verb(found: Iterable[Table]) -> dict[str, Table]:
 def headlines(tables: Tables) -> list[Headline]:
     """Files, tokens, loss and scores: what a reader wants to know first."""
     found = []
-    steps = findings.funnel(tables)
+    steps = account.funnel(tables)
     if steps:
         came_in = steps[0].came_in
         into = f"{steps[-1].files:,}" if came_in is None else f"{came_in:,} → {steps[-1].files:,}"
@@ -92,7 +93,7 @@ def headlines(tables: Tables) -> list[Headline]:
     if model is not None:
         tokens, loss = model.last("tokens"), model.final_loss()
         if tokens is not None:
-            found.append(Headline("tokens trained on", compact(tokens), duration(model.manifest["seconds"])))
+            found.append(Headline("tokens trained on", compact(tokens), _cost(model)))
         if loss is not None:
             beside = "" if model.entropy is None else f"unigram entropy {model.entropy:.3f}"
             found.append(Headline(f"final loss, {loss[0]}", f"{loss[1]:.3f} nats", beside))
@@ -101,3 +102,9 @@ def headlines(tables: Tables) -> list[Headline]:
             between = f"95 % interval {percent(score.low)} to {percent(score.high)}"
             found.append(Headline(f"{score.suite}, pass@1", percent(score.value), between))
     return found
+
+
+def _cost(model: Training) -> str:
+    parameters = model.manifest.get("parameters")
+    spent = f"in {duration(model.manifest['seconds'])}"
+    return spent if parameters is None else f"{spent}, {compact(parameters)} parameters"

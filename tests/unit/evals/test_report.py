@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import corpus
-from evals import figures, findings, outcomes, report
+from evals import account, figures, outcomes, relations, report
 from evals.config import Report
 from schemas import SCHEMAS
 
@@ -103,7 +103,7 @@ def data(root: Path) -> dict[str, Path]:
     unique = made(root, "dedup scan", "documents", [order], contents, came_in=3)
     contents = {"": rows("corpus", joined[:1]), "rejects": tainted}
     screen = made(root, "crawl screen", "corpus", [unique], contents, came_in=10, went_out=9)
-    return dict(zip(findings.FUNNEL, (fetch, kept, order, unique, screen), strict=True))
+    return dict(zip(account.FUNNEL, (fetch, kept, order, unique, screen), strict=True))
 
 
 def model(root: Path) -> dict[str, Path]:
@@ -234,7 +234,7 @@ def test_every_section_of_a_whole_run_has_something_to_show(whole: str) -> None:
 
 
 def test_files_in_are_files_out_and_rejects_at_every_step(run: dict[str, Path]) -> None:
-    steps = findings.funnel(given(run, *findings.FUNNEL))
+    steps = account.funnel(given(run, *account.FUNNEL))
     assert [step.missing for step in steps] == [0, 0, 0, 0, 0]
     assert [step.files for step in steps] == [13, 11, 11, 10, 9]
 
@@ -252,18 +252,18 @@ def test_a_table_of_another_run_is_told(run: dict[str, Path], tmp_path: Path) ->
 
 
 def test_the_order_drawn_is_that_of_the_document_with_its_cycle(run: dict[str, Path]) -> None:
-    order = findings.order(given(run, "crawl order"))
+    order = relations.order(given(run, "crawl order"))
     assert order is not None and order.files[:2] == ["sea/base.py", "sea/deep.py"]
     assert order.places == {"earlier": 8, "later": 1}
     assert order.imports_of(1) == [0] and order.imports_of(0) == [1]
 
 
 def test_the_pair_shown_is_the_keeper_beside_the_dropped_document(run: dict[str, Path]) -> None:
-    found = findings.duplicates(given(run, "crawl order", "dedup scan"))
+    found = relations.duplicates(given(run, "crawl order", "dedup scan"))
     assert found is not None and found.pair is not None
     changed = [(left.text, right.text) for kind, left, right in found.pair.lines if kind == "changed"]
     assert ("", HOSTILE) in changed
-    assert sum(found.histogram) == 1 and found.histogram[8] == 1  # 0.90 to 0.95
+    assert sum(found.histogram) == 1 and found.edges[0] == 0.9  # bins start where there is something
 
 
 def test_a_completion_is_split_at_its_first_stop_and_problems_count_like_people(run: dict[str, Path]) -> None:
@@ -300,7 +300,7 @@ def test_two_tables_of_one_verb_are_refused(run: dict[str, Path], tmp_path: Path
 
 
 def test_the_paper_s_table_sums_to_what_the_paper_states() -> None:
-    table = findings.PAPER["languages"].values()
+    table = account.PAPER["languages"].values()
     assert len(table) == 87
     assert sum(gb for _, gb, _, _ in table) == pytest.approx(797.92, abs=0.1)
     assert sum(thousands for _, _, thousands, _ in table) == pytest.approx(603_173, abs=87)
