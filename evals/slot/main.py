@@ -1,0 +1,149 @@
+"""The slot's life: walls, warm-up, then one job after another until the harness goes away.
+
+The harness speaks over a Unix socket that the slot finds as its standard input: one JSON line a request,
+the texts as open files beside it, one JSON line a reply.  No job ever holds that socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+from evals.slot import job, watch
+from evals.slot.room import NoWalls, enter
+
+# fmt: off
+WARM = (
+    "abc", "argparse", "array", "ast", "asyncio", "base64", "bisect", "calendar", "cmath", "collections",
+    "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib",
+    "enum", "fractions", "functools", "hashlib", "heapq", "inspect", "io", "itertools", "json",
+    "logging", "math", "numbers", "operator", "os", "pprint", "queue", "random", "re", "secrets",
+    "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "timeit", "traceback",
+    "types", "typing", "unittest", "urllib.parse", "uuid", "zlib", "numpy",
+)
+# fmt: on
+"""Imported once, so that no program pays for them; numpy only where it is installed (DeepSeek's own
+import header needs it, and a fresh Python spends 155 ms of processor time on that)."""
+
+
+def main() -> None:
+    """Serve jobs on standard input until it closes."""
+    control = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDWR)
+    for place in (0, 1, 2):
+        os.dup2(null, place)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    asked = json.loads(control.makefile("r").readline())
+    try:
+        proc = enter(asked["readable"]) if asked["walls"] else -1
+    except NoWalls as reason:
+        return _answer(control, {"refused": str(reason)})
+    try:
+        slot = _warm_up(asked, proc)
+        _answer(control, {"ready": {"uid": os.getuid(), "numpy": "numpy" in sys.modules}})
+        while True:
+            message, files, _, _ = socket.recv_fds(control, 1 << 16, 4)
+            if not message:
+                return None
+            _answer(control, _do(json.loads(message), files, slot, control, null))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _answer(control, {"broken": traceback.format_exc()})
+    return None
+
+
+def _answer(control: socket.socket, reply: dict[str, Any]) -> None:
+    control.sendall(json.dumps(reply).encode() + b"\n")
+
+
+def _warm_up(asked: dict[str, Any], proc: int) -> job.Slot:
+    sys.path[:] = asked["path"]
+    for name in WARM:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    os.environ.clear()
+    gc.collect()
+    gc.freeze()  # a collection in a child would touch, and so copy, every page it shares with the slot
+    return job.Slot(asked["walls"], proc, watch.address_space(proc))
+
+
+def _do(
+    request: dict[str, Any], files: list[int], slot: job.Slot, control: socket.socket, null: int
+) -> dict[str, Any]:
+    """One job: start its children, wait for the end, say what became of it."""
+    limits = job.Limits(**request["limits"])
+    (output, out), (report, reported) = os.pipe(), os.pipe()
+    near, far = socket.socketpair()
+    os.set_blocking(output, False)
+    os.set_blocking(report, False)
+    places = {job.STDIN: null, job.STDOUT: out, job.STDERR: out, job.TEXT: files[0]}
+    children = []
+    if len(files) == 2:
+        serving = places | {job.CHANNEL: far.fileno()}
+        children.append(job.start(job.serve, slot, limits, serving))
+        places |= {job.TEXT: files[1], job.CHANNEL: near.fileno()}
+    mark = os.urandom(16).hex()  # after the fork above: the process that serves never knows it
+    part = job.test if len(files) == 2 else job.run
+    children.append(job.start(part, slot, limits, places | {job.REPORT: reported}, proof=mark))
+    for file in (*files, out, reported):
+        os.close(file)
+    near.close()
+    far.close()
+    outcome = watch.until_done(
+        children,
+        limits,
+        report=report,
+        output=output,
+        control=control.fileno(),
+        proc=slot.proc,
+        walls=slot.walls,
+    )
+    os.close(output)
+    os.close(report)
+    verdict, detail = judge(outcome, mark, children, limits)
+    return {
+        "verdict": verdict,
+        "detail": detail,
+        "cpu_seconds": outcome.cpu_seconds,
+        "wall_seconds": outcome.wall_seconds,
+        "memory_bytes": outcome.memory_bytes,
+        "output": outcome.output.decode("utf-8", "replace"),
+    }
+
+
+def judge(
+    outcome: watch.Outcome, mark: str, children: list[int], limits: job.Limits
+) -> tuple[str, str | None]:
+    """The verdict and its detail.  Only the mark is a pass; an exit status never is."""
+    if outcome.stopped is not None:
+        return outcome.stopped, None
+    if outcome.report == mark.encode():
+        return "passed", None
+    said = _parsed(outcome.report)
+    if said and said["verdict"] in ("failed", "memory", "error", "unfit"):
+        return str(said["verdict"]), said["detail"] and str(said["detail"])
+    status = outcome.statuses.get(children[0], 0)  # of the process that ran the program
+    if status == job.NOT_CONFINED:
+        return "error", "the sandbox could not confine the program"
+    if status == -signal.SIGXCPU or (status == -signal.SIGKILL and outcome.cpu_seconds >= limits.cpu_seconds):
+        return "timeout", None
+    if status < 0:
+        return "crashed", signal.Signals(-status).name
+    return "failed", f"the program left before its end (exit status {status})"
+
+
+def _parsed(report: bytes) -> dict[str, Any] | None:
+    """What a child reported; anything may stand there, since a program can write to its own pipe."""
+    try:
+        said = json.loads(report)
+        return said if isinstance(said, dict) and {"verdict", "detail"} <= set(said) else None
+    except (ValueError, RecursionError):
+        return None

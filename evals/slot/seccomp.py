@@ -1,0 +1,155 @@
+"""The system calls that a program under test may not make, as a seccomp filter built by hand.
+
+Namespaces already take away what most of these calls would reach; the filter takes away the kernel
+code behind them.  Calls are refused with EPERM, so a program sees an ordinary ``PermissionError``.
+
+* Foreign architectures are killed, and numbers with the x32 bit are refused: the x32 table is the usual
+  hole in filters that look at numbers alone.
+* ``clone`` with any namespace flag is refused; ``clone3`` answers ENOSYS, because its flags lie in memory
+  where a filter cannot look, and libc then falls back to ``clone``.
+* ``memfd_create`` and System V memory are refused because no process's resident size shows them.
+* ``socketpair`` stays: asyncio needs it, and it reaches nobody.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+from evals.slot import kernel
+
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""AUDIT_ARCH_* (linux/audit.h)."""
+
+X32_BIT = 0x40000000
+
+REFUSED: dict[str, tuple[int | None, int | None]] = {
+    # other processes
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "kcmp": (312, 272),
+    "pidfd_getfd": (438, 438),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    # the network
+    "socket": (41, 198),
+    "connect": (42, 203),
+    "bind": (49, 200),
+    "listen": (50, 201),
+    # namespaces and mounts
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    # large kernel surfaces with a history
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    "fanotify_init": (300, 262),
+    "personality": (135, 92),
+    "modify_ldt": (154, None),
+    "uselib": (134, None),
+    "lookup_dcookie": (212, 18),
+    "vmsplice": (278, 75),
+    # memory that belongs to no process
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    # the machine
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "reboot": (169, 142),
+    "acct": (163, 89),
+    "syslog": (103, 116),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "clock_adjtime": (305, 266),
+    "adjtimex": (159, 171),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "vhangup": (153, 58),
+}
+"""Name: number on x86-64, number on arm64 (asm/unistd.h; both share the numbers from 424 on)."""
+
+_CLONE = (56, 220)
+_CLONE3 = 435
+_NAMESPACES = (
+    kernel.NEWNS
+    | kernel.NEWCGROUP
+    | kernel.NEWUTS
+    | kernel.NEWIPC
+    | kernel.NEWUSER
+    | kernel.NEWPID
+    | kernel.NEWNET
+)
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT = 0, 4, 16
+"""Offsets in struct seccomp_data; the argument's low half, both machines being little-endian."""
+
+
+def build(machine: str | None = None) -> bytes:
+    """The filter for a machine, this one if not given.
+
+    Raises:
+        KeyError: a machine whose system call numbers are not listed here.
+    """
+    machine = machine or os.uname().machine
+    column = list(ARCHITECTURES).index(machine) if machine in ARCHITECTURES else -1
+    if column < 0:
+        raise KeyError(f"no system call numbers for {machine}")
+    refuse = _ERRNO | errno.EPERM
+    code = [
+        (_LOAD, 0, 0, _ARCHITECTURE_AT),
+        (_EQUAL, 1, 0, ARCHITECTURES[machine]),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER_AT),
+        (_AT_LEAST, 0, 1, X32_BIT),
+        (_RETURN, 0, 0, refuse),
+        (_EQUAL, 0, 1, _CLONE3),
+        (_RETURN, 0, 0, _ERRNO | errno.ENOSYS),
+        (_EQUAL, 0, 4, _CLONE[column]),
+        (_LOAD, 0, 0, _ARGUMENT_AT),
+        (_ANY_BIT, 0, 1, _NAMESPACES),
+        (_RETURN, 0, 0, refuse),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+    for numbers in REFUSED.values():
+        number = numbers[column]
+        if number is not None:
+            code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, refuse)]
+    code.append((_RETURN, 0, 0, _ALLOW))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)

@@ -1,0 +1,167 @@
+"""What a slot does while a job runs: count its time, memory and output, stop it, and leave nothing behind.
+
+Short jobs pay nothing for it: the processes of a job are looked at only every 25 to 50 milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass, field
+
+from evals.slot.job import Limits
+
+SECONDS_BETWEEN_LOOKS = 0.025, 0.05
+HEAD = 4096
+"""Bytes of output and of a report that are kept."""
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Outcome:
+    """What became of a job's processes."""
+
+    stopped: str | None = None
+    """The limit that was passed: timeout, memory or output_limit."""
+    report: bytes = b""
+    output: bytes = b""
+    written: int = 0
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    memory_bytes: int = 0
+    statuses: dict[int, int] = field(default_factory=dict)
+    """Exit status by pid, negative for a signal, of the children the slot started itself."""
+
+
+def until_done(
+    children: list[int], limits: Limits, *, report: int, output: int, control: int, proc: int, walls: bool
+) -> Outcome:
+    """Wait for the last of ``children`` to end, or for a limit; then kill and reap whatever is left.
+
+    Args:
+        children: Pids; the job is over when the last of them has ended.
+        report: Read end of the pipe for the report.
+        output: Read end of the pipe for what the job prints.
+        control: The harness's end; if the harness is gone the slot ends at once.
+        proc: Descriptor of /proc, or -1.
+    """
+    outcome = Outcome()
+    started = time.monotonic()
+    main = os.pidfd_open(children[-1])
+    poller = select.poll()
+    for source in (main, report, output):
+        poller.register(source, select.POLLIN)
+    poller.register(control, select.POLLRDHUP)
+    first, between = SECONDS_BETWEEN_LOOKS
+    next_look = started + first
+    try:
+        while outcome.stopped is None:
+            ready = dict(poller.poll(max(next_look - time.monotonic(), 0) * 1000))
+            if control in ready:
+                os._exit(1)
+            for source in (report, output):
+                if source in ready and not _drain(outcome, source, source == report):
+                    poller.unregister(source)
+            if main in ready:
+                break
+            now = time.monotonic()
+            if outcome.written > limits.output_bytes:
+                outcome.stopped = "output_limit"
+            elif now - started > limits.wall_seconds:
+                outcome.stopped = "timeout"
+            elif now >= next_look:
+                outcome.stopped = _look(outcome, limits, proc)
+                next_look = now + between
+    finally:
+        os.close(main)
+        _clear(outcome, children, walls)
+    outcome.wall_seconds = time.monotonic() - started
+    for source in (report, output):
+        while outcome.written <= limits.output_bytes and _drain(outcome, source, source == report):
+            pass
+    return outcome
+
+
+def address_space(proc: int) -> int:
+    """Bytes of address space that this process uses now, or 0 where there is no /proc."""
+    return int(_text(proc, "self/statm").split()[0]) * _PAGE if proc >= 0 else 0
+
+
+def _drain(outcome: Outcome, source: int, is_report: bool) -> bool:
+    """Take what is there to read; False when there is nothing or never will be."""
+    try:
+        data = os.read(source, 1 << 16)
+    except BlockingIOError:
+        return False
+    if is_report:
+        outcome.report = (outcome.report + data)[:HEAD]
+    else:
+        outcome.output = (outcome.output + data)[:HEAD] if len(outcome.output) < HEAD else outcome.output
+    outcome.written += len(data)
+    return bool(data)
+
+
+def _look(outcome: Outcome, limits: Limits, proc: int) -> str | None:
+    """Sum memory and processor time over the job's processes; the name of a limit that is passed."""
+    if proc < 0:
+        return None
+    cpu, memory, pids = 0.0, 0, _pids(proc)
+    for pid in pids:
+        with contextlib.suppress(OSError, IndexError):
+            # After the name in parentheses: field 3 on; 14 to 17 are ticks, 24 resident pages (proc(5)).
+            fields = _text(proc, f"{pid}/stat").rpartition(")")[2].split()
+            cpu += sum(map(int, fields[11:15])) / _TICK
+            memory += int(fields[21]) * _PAGE
+    if memory > limits.memory_bytes:
+        # Forked processes share pages, which resident size counts once for each of them.
+        memory = sum(_proportional(proc, pid) for pid in pids)
+    outcome.memory_bytes = max(outcome.memory_bytes, memory)
+    if memory > limits.memory_bytes:
+        return "memory"
+    return "timeout" if cpu + outcome.cpu_seconds > limits.cpu_seconds else None
+
+
+def _pids(proc: int) -> list[str]:
+    return [name for name in os.listdir(proc) if name.isdigit() and name != "1"]
+
+
+def _proportional(proc: int, pid: str) -> int:
+    with contextlib.suppress(OSError, IndexError):
+        for line in _text(proc, f"{pid}/smaps_rollup").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _text(proc: int, name: str) -> str:
+    file = os.open(name, os.O_RDONLY, dir_fd=proc)
+    try:
+        return os.read(file, 1 << 14).decode("ascii", "replace")
+    finally:
+        os.close(file)
+
+
+def _clear(outcome: Outcome, children: list[int], walls: bool) -> None:
+    """Kill and reap until no process of the job is left."""
+    while True:
+        with contextlib.suppress(ProcessLookupError):
+            if walls:
+                assert os.getpid() == 1, "only process 1 of its own world may kill everything"
+                os.kill(-1, signal.SIGKILL)
+            else:
+                for child in children:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(child, signal.SIGKILL)
+        try:
+            pid, status, usage = os.wait4(-1, 0)
+        except ChildProcessError:
+            return
+        outcome.cpu_seconds += usage.ru_utime + usage.ru_stime
+        outcome.memory_bytes = max(outcome.memory_bytes, usage.ru_maxrss * 1024)
+        if pid in children:
+            outcome.statuses[pid] = os.waitstatus_to_exitcode(status)

@@ -1,0 +1,116 @@
+"""MBPP (Austin et al. 2021, arXiv 2108.07732), tasks 11 to 510, as DeepSeek ran its base models.
+
+Nobody ships the rows in a package, so they come from a file that the user names or from a repository
+that publishes them, at a fixed commit and with a fixed hash.
+
+Protocol (DeepSeek-Coder repository, Evaluation/MBPP): three shots, tasks 2, 3 and 4; the query ends with
+``[BEGIN]`` and no newline; the completion is what comes before ``[DONE]``, stripped; the program is 15
+imports, the completion, the asserts.  ``test_setup_code`` is not run, as there: task 367 needs it and
+cannot pass, so 499 is the most that a model can reach.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from evals.sandbox import Test
+from evals.suites.problem import IMPORTS, Problem
+
+URL = (
+    "https://raw.githubusercontent.com/deepseek-ai/DeepSeek-Coder/"
+    "2f9fd85927c669dae3c0fbb2d607274023af243e/Evaluation/MBPP/data/mbpp.jsonl"
+)
+SHA256 = "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f"
+"""Of that file: 974 rows, CC-BY-4.0."""
+
+SHOTS = (2, 3, 4)
+TESTED = range(11, 511)
+STOP = ["[DONE]"]
+
+_ASK = (
+    "You are an expert Python programmer, and here is your task: {text} "
+    "Your code should pass these tests:\n\n{tests}\n[BEGIN]"
+)
+
+
+def problems(data: bytes) -> list[Problem]:
+    """The 500 problems in the bytes of ``mbpp.jsonl``, gzipped or not.
+
+    Raises:
+        ValueError, KeyError: the bytes are something else.
+    """
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    rows = {row["task_id"]: row for row in map(json.loads, data.decode().splitlines())}
+    shots = "".join(f"{_ask(rows[task])}\n{_code(rows[task])}\n[DONE]\n" for task in SHOTS)
+    return [_problem(rows[task], shots) for task in TESTED]
+
+
+def _problem(row: dict[str, Any], shots: str) -> Problem:
+    tests = "\n".join(row["test_list"])
+    return Problem(
+        suite="mbpp",
+        problem=f"MBPP/{row['task_id']}",
+        prompt=shots + _ask(row),
+        header=IMPORTS,
+        test=f"\n{tests}\n",
+        entry_point=min(_called(tests) & _defined(row["code"]), default=None),
+        stop=STOP,
+        reference=_code(row),
+        text=f"{row['text']}\n{_code(row)}\n{tests}",
+    )
+
+
+def _ask(row: dict[str, Any]) -> str:
+    return _ASK.format(text=row["text"], tests="\n".join(row["test_list"]))
+
+
+def _code(row: dict[str, Any]) -> str:
+    return str(row["code"]).replace("\r", "").replace("\t", "    ")
+
+
+def program(problem: Problem, completion: str) -> str:
+    """The whole program, test included."""
+    return problem.header + completion.strip() + problem.test
+
+
+def apart(problem: Problem, completion: str) -> tuple[str, Test] | None:
+    """The program without its test, and the test.
+
+    Which names the test takes from the program follows from the reference, never from the program: what
+    a program defines must not replace the ``all`` or ``isclose`` of a test.
+    """
+    calls = _calls(problem)
+    reference = ast.parse(problem.reference or "").body
+    if any(isinstance(node, ast.ClassDef) and node.name in calls for node in reference):
+        return None  # objects of the program's own classes are not plain data
+    return problem.header + completion.strip(), Test(text=problem.test, calls=calls, given=problem.header)
+
+
+def _calls(problem: Problem) -> list[str]:
+    return sorted(_called(problem.test) & _defined(problem.reference or ""))
+
+
+def _called(test: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name)}
+
+
+def _defined(code: str) -> set[str]:
+    return set(_names(ast.parse(code).body))
+
+
+def _names(body: Iterable[ast.stmt]) -> Iterable[str]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def spoiled(problem: Problem) -> str:
+    """The functions take anything and do nothing."""
+    return "\n".join(f"def {name}(*given, **named): return None" for name in _calls(problem))
