@@ -147,6 +147,8 @@ def _tar_entries(stream: _Readable, size: int, caps: Caps) -> Iterator[Entry]:
                 content = tar.extractfile(member)
                 assert content is not None, "a regular member has content"
                 yield Entry(member.name, "file", member.size, _whole(content.read(), member.size))
+    while meter.read(1 << 16):  # whatever follows the tar's end, up to the packing's own checksum
+        pass
 
 
 def _zip_entries(file: IO[bytes], size: int, caps: Caps) -> Iterator[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from typing import NamedTuple
 
 import cchardet
@@ -14,9 +15,16 @@ DETECTOR_SEES = 64 << 10
 """Bytes that the detector is given: it takes 1 ms for every 10 KB."""
 
 MAX_REPLACED = 0.01
-"""Share of characters that may be undecodable (OpenCoder's threshold)."""
+"""Share of characters that may be undecodable, or control characters (OpenCoder's threshold)."""
 
 MIN_CONFIDENCE = 0.5
+
+LATIN_EVIDENCE = 30
+"""Bytes beyond ASCII from which one Latin alphabet can be told from another."""
+
+_ASCII = bytes(range(128))
+_LATIN = re.compile(r"iso8859-(1|2|3|4|9|10|13|14|15|16)$|cp125[02478]$|cp[4-8]\d\d$|mac")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f]")
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -54,20 +62,31 @@ def decode(data: bytes) -> Text | Undecodable:
         return Text(data.decode(), "utf-8")
     except UnicodeDecodeError:
         pass
+    return _within_limits(data, *_detected(data))
+
+
+def _detected(data: bytes) -> tuple[str, str]:
+    """An encoding and the evidence: the detector's, or Western European where it has little to go by.
+
+    A name in a copyright line is all that is not ASCII in most such files, and from one or two letters
+    the detector tells any of thirty alphabets.
+    """
     found = cchardet.detect(data[:DETECTOR_SEES])
-    name, confidence = found["encoding"], found["confidence"] or 0.0
-    if name is None or confidence < MIN_CONFIDENCE:
-        return Undecodable("encoding", f"unknown: {name} at {confidence:.2f}")
+    name, confidence = found["encoding"] or "none", found["confidence"] or 0.0
+    evidence = f"detector: {name} at {confidence:.2f}"
+    foreign = len(data[:DETECTOR_SEES].translate(None, _ASCII))
     try:
         codec = codecs.lookup(name).name
     except LookupError:
-        return Undecodable("encoding", f"unknown: {name}")
-    return _within_limits(data, codec, f"{confidence:.2f}")
+        return "cp1252", evidence
+    unsure = confidence < MIN_CONFIDENCE or (_LATIN.match(codec) and foreign < LATIN_EVIDENCE)
+    return ("cp1252" if unsure else codec), evidence
 
 
 def _within_limits(data: bytes, encoding: str, evidence: str) -> Text | Undecodable:
     text = data.decode(encoding, "replace")
-    share = text.count("\ufffd") / max(len(text), 1)
+    bad = text.count("\ufffd") + len(_CONTROL.findall(text))
+    share = bad / max(len(text), 1)
     if share > MAX_REPLACED:
         return Undecodable("encoding", f"{encoding} ({evidence}), {share:.1%} undecodable")
     return Text(text, encoding)

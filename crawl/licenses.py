@@ -57,7 +57,7 @@ def of_header(text: str) -> str | None:
     if "icen" not in head and "ICEN" not in head and "GPL" not in head and "istribut" not in head:
         return None
     tag = _TAG.search(head)
-    return " ".join(tag[1].split()) if tag else _by_words(head, header=True)
+    return " ".join(tag[1].removesuffix("--").split()) if tag else _by_words(head, header=True)
 
 
 def of_file(text: str) -> str | None:

@@ -222,7 +222,6 @@ def _pypi_address(name: str, file: str) -> str:
     return urljoin(str(response.url), found[file])
 
 
-@once
 def _index() -> str:
     """The index that pip is configured with; a URL that may hold a password, so it is never shown."""
     url = os.environ.get("PIP_INDEX_URL")
