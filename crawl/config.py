@@ -84,7 +84,7 @@ class Parse:
     """Larger files are not parsed (status too_large)."""
     max_slow_bytes: int = 200_000
     """The same for the languages whose grammars are ten times slower than the others."""
-    seconds: float = 10.0
+    seconds: float = 5.0
     """CPU time for one file; what takes longer is given up (status timeout)."""
 
 

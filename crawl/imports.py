@@ -71,7 +71,7 @@ _PHP = """
 (namespace_definition name: (namespace_name) @declares)
 (namespace_use_declaration (namespace_use_clause (qualified_name) @target))
 (namespace_use_declaration (namespace_name) @module
-                           body: (namespace_use_group (namespace_use_clause (_) @name)))
+                           body: (namespace_use_group (namespace_use_clause . (_) @name)))
 (require_expression (_ (string_content) @near))
 (require_once_expression (_ (string_content) @near))
 (include_expression (_ (string_content) @near))

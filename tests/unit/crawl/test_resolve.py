@@ -1,0 +1,130 @@
+"""An import means the file that the language would take it for, or none."""
+
+import pytest
+
+from crawl.resolve import Source, edges
+
+PYTHON = """
+setup.py: pkg
+src/pkg/__init__.py: .core:Thing
+src/pkg/core.py: .util:helper json types
+src/pkg/util.py: . .:core
+src/pkg/types.py: __future__
+src/pkg/sub/__init__.py:
+src/pkg/sub/deep.py: ..core:Thing ...beyond ....outside pkg.util:helper pkg:core
+src/space/one/mod.py: space.two.mod
+src/space/two/mod.py: numpy
+tests/helpers.py:
+tests/test_core.py: pkg pkg.core:Thing helpers pkg.missing
+tools/json.py:
+tools/run.py: json
+other/utils.py:
+other/a/b.py: core
+"""
+
+PYTHON_EDGES = """
+setup.py src/pkg/__init__.py
+src/pkg/__init__.py src/pkg/core.py
+src/pkg/core.py src/pkg/util.py
+src/pkg/sub/deep.py src/pkg/core.py
+src/pkg/sub/deep.py src/pkg/util.py
+src/pkg/util.py src/pkg/__init__.py
+src/pkg/util.py src/pkg/core.py
+src/space/one/mod.py src/space/two/mod.py
+tests/test_core.py src/pkg/__init__.py
+tests/test_core.py src/pkg/core.py
+tests/test_core.py tests/helpers.py
+tools/run.py tools/json.py
+"""
+
+
+def sources(table: str, language: str, declares: dict[str, str] | None = None) -> list[Source]:
+    rows = [line.partition(":") for line in table.strip().splitlines()]
+    return [Source(path, language, targets.split(), (declares or {}).get(path)) for path, _, targets in rows]
+
+
+def test_python_finds_relative_absolute_src_and_namespace_imports_and_no_standard_library() -> None:
+    expected = [tuple(line.split()) for line in PYTHON_EDGES.strip().splitlines()]
+    assert edges(sources(PYTHON, "python")) == expected
+
+
+CASES = {
+    "javascript": (
+        "a/index.js:\na/b.js: ./c ../a ./c.js\na/c.ts: ./d.js left-pad\na/d.ts: ../../x\n",
+        [("a/b.js", "a/c.ts"), ("a/b.js", "a/index.js"), ("a/c.ts", "a/d.ts")],
+    ),
+    "cpp": (
+        "inc/lib/a.h: b.h\ninc/lib/b.h: <vector> <string.h>\nsrc/a.cpp: lib/a.h ../inc/lib/b.h\n"
+        "x/same.h:\ny/same.h:\nsrc/c.cpp: same.h\nlib2/string.h:\nz/d.cpp: <lib/b.h>\n",
+        [
+            ("inc/lib/a.h", "inc/lib/b.h"),
+            ("src/a.cpp", "inc/lib/a.h"),
+            ("src/a.cpp", "inc/lib/b.h"),
+            ("z/d.cpp", "inc/lib/b.h"),
+        ],
+    ),
+    "go": (
+        "cmd/main.go: fmt h.com/me/app/store h.com/other/log\nstore/a.go: h.com/me/app/log\nstore/b.go:\n"
+        "store/a_test.go:\nlog/log.go:\n",
+        [("cmd/main.go", "store/a.go"), ("cmd/main.go", "store/b.go"), ("store/a.go", "log/log.go")],
+    ),
+    "rust": (
+        "src/lib.rs: ./a ./net\nsrc/a.rs: crate::net::tcp::Stream std::io\nsrc/net/mod.rs: ./tcp\n"
+        "src/net/tcp.rs: super::udp::Socket super::Error\nsrc/net/udp.rs: self::x\n",
+        [
+            ("src/a.rs", "src/net/tcp.rs"),
+            ("src/lib.rs", "src/a.rs"),
+            ("src/lib.rs", "src/net/mod.rs"),
+            ("src/net/mod.rs", "src/net/tcp.rs"),
+            ("src/net/tcp.rs", "src/net/mod.rs"),
+            ("src/net/tcp.rs", "src/net/udp.rs"),
+        ],
+    ),
+    "ruby": (
+        "lib/a.rb: a/b json\nlib/a/b.rb: ./c\nlib/a/c.rb:\nspec/a_spec.rb: a\n",
+        [("lib/a.rb", "lib/a/b.rb"), ("lib/a/b.rb", "lib/a/c.rb"), ("spec/a_spec.rb", "lib/a.rb")],
+    ),
+}
+
+
+@pytest.mark.parametrize("language", CASES)
+def test_other_languages_find_the_files_they_would_open(language: str) -> None:
+    table, expected = CASES[language]
+    assert edges(sources(table, language)) == expected
+
+
+def test_java_finds_classes_packages_and_the_class_of_a_static_member() -> None:
+    table = "m/p/A.java: p.q.B p.q.C.member java.util.List\nm/p/q/B.java:\nm/p/q/C.java:\nm/D.java: p.q\n"
+    declares = {"m/p/A.java": "p", "m/p/q/B.java": "p.q", "m/p/q/C.java": "p.q"}
+    assert edges(sources(table, "java", declares)) == [
+        ("m/D.java", "m/p/q/B.java"),
+        ("m/D.java", "m/p/q/C.java"),
+        ("m/p/A.java", "m/p/q/B.java"),
+        ("m/p/A.java", "m/p/q/C.java"),
+    ]
+
+
+def test_php_finds_classes_by_namespace_and_required_files_by_path() -> None:
+    table = "src/A.php: N\\M\\B ./inc.php\nsrc/M/B.php: \\N\\A Missing\\C\nsrc/inc.php:\n"
+    declares = {"src/A.php": "N", "src/M/B.php": "N\\M"}
+    assert edges(sources(table, "php", declares)) == [
+        ("src/A.php", "src/M/B.php"),
+        ("src/A.php", "src/inc.php"),
+        ("src/M/B.php", "src/A.php"),
+    ]
+
+
+def test_languages_do_not_import_one_another() -> None:
+    both = sources("a.py: b", "python") + sources("b.rb:", "ruby")
+    assert edges(both) == []
+
+
+def test_the_edges_do_not_depend_on_the_order_of_the_files() -> None:
+    files = sources(PYTHON, "python")
+    assert edges(files[::-1]) == edges(files)
+
+
+def test_odd_targets_leave_no_edge_and_raise_nothing() -> None:
+    odd = [".", "..", ":", ".:", "....a:b", "", "a..b", "/", "../../..", "<>", "::", "\\", "crate::", "self"]
+    for language in ("python", "javascript", "cpp", "go", "rust", "ruby", "php", "java", "c-sharp"):
+        assert edges([Source("a/b.x", language, odd, "p"), Source("c.x", language, odd, None)]) == []

@@ -1,0 +1,62 @@
+"""What a grammar does to its process is an answer, and the next file is parsed all the same."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from crawl.syntax import Outcome, look
+from crawl.watched import Watched
+
+
+def obey(source: bytes, grammar: str) -> Outcome:
+    """A stand-in for a grammar with every fault: the source says what happens to the process."""
+    if source == b"die":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if source == b"exit":
+        os._exit(0)
+    if source == b"spin":
+        while True:
+            pass
+    if source == b"eat":
+        bytearray(64 << 30)
+    if source == b"bug":
+        raise ValueError("this is ours")
+    return look(source, grammar)
+
+
+def test_the_grammar_that_never_returns_is_stopped_and_the_next_file_is_parsed() -> None:
+    with Watched(0.5) as watched:
+        assert watched.look(b"a = 1", "cobol") == Outcome("timeout")
+        assert watched.look(b"import os", "python") == Outcome("parsed", 0.0, ("os",))
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [(b"die", "crashed"), (b"exit", "crashed"), (b"eat", "crashed"), (b"spin", "timeout")],
+)
+def test_a_dying_process_costs_its_own_file_and_no_other(source: bytes, status: str) -> None:
+    with Watched(0.5, obey) as watched:
+        answers = [watched.look(text, "python").status for text in (b"x = 1", source, b"x = 1")]
+    assert answers == ["parsed", status, "parsed"]
+
+
+def test_a_bug_of_ours_is_raised_and_not_counted_as_odd_data() -> None:
+    with Watched(5, obey) as watched, pytest.raises(RuntimeError, match="this is ours"):
+        watched.look(b"bug", "python")
+
+
+def test_no_process_is_left_behind() -> None:
+    with Watched(5) as watched:
+        pid = watched._child.pid
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and os.path.exists(f"/proc/{pid}"):  # noqa: PTH110
+        time.sleep(0.01)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid or 0, 0)
+
+
+def test_a_hundred_thousand_brackets_are_only_a_deep_tree() -> None:
+    with Watched(20) as watched:
+        assert watched.look(b"[" * 100_000 + b"]" * 100_000, "python").status == "parsed"
