@@ -27,7 +27,7 @@ class Score(NamedTuple):
     value: float
     low: float
     high: float
-    method: str
+    interval: str
     problems: int
     samples: int
 
@@ -131,17 +131,11 @@ def _json(table: Table, name: str) -> dict[str, Any]:
 
 
 def scores(tables: Tables) -> list[Score]:
-    """What ``evals judge`` wrote down: Wilson's interval where each problem has one sample."""
-    found = []
-    if "evals judge" in tables:
-        for suite, facts in tables["evals judge"].manifest["scores"].items():
-            for name, score in facts.items():
-                if name.startswith("pass@"):
-                    method = "wilson" if "wilson" in score else "bootstrap"
-                    low, high = score[method]
-                    k, sizes = int(name.removeprefix("pass@")), (facts["problems"], facts["samples"])
-                    found.append(Score(suite, k, score["value"], low, high, method, *sizes))
-    return sorted(found)
+    """What ``evals judge`` wrote down about each suite."""
+    if "evals judge" not in tables:
+        return []
+    told = tables["evals judge"].manifest["scores"]
+    return sorted(Score(*(score[name] for name in Score._fields)) for score in told)
 
 
 def left_out_suites(tables: Tables) -> list[str]:
@@ -171,7 +165,7 @@ def samples(tables: Tables, most: int) -> Iterator[tuple[str, list[Sample]]]:
     judged = tables["evals judge"].scan()
     key = ["suite", "problem"]
     if "evals sample" in tables:
-        made = tables["evals sample"].scan().select(*key, "sample", "completion")
+        made = tables["evals sample"].scan().select(*key, "sample", "completion", "finish")
         judged = judged.join(made, on=[*key, "sample"], how="left")
     if "evals problems" in tables:
         posed = tables["evals problems"].scan().select(*key, "prompt", "stop")
@@ -184,8 +178,8 @@ def samples(tables: Tables, most: int) -> Iterator[tuple[str, list[Sample]]]:
 
 def _sample(row: dict[str, Any]) -> Sample:
     completion = row.get("completion") or ""
-    stops = [at for stop in row.get("stop") or () if (at := completion.find(stop)) >= 0]
-    end = min(stops, default=len(completion))
+    stops = row.get("stop") or () if row.get("finish") == "stop" else ()
+    end = min((at for stop in stops if (at := completion.find(stop)) >= 0), default=len(completion))
     prompt, detail = row.get("prompt") or "", row["detail"] or ""
     texts = (prompt, completion[:end], completion[end:], row["program"])
     return Sample(row["problem"], row["sample"], row["verdict"], detail, *texts)

@@ -122,19 +122,18 @@ def verdicts(root: Path) -> dict[str, Path]:
     named = [{"suite": "humaneval", "problem": f"HumanEval/{n}", "sample": 0} for n in (10, 2)]
     posed = {"language": "python", "prompt": f"def f():\n    {HOSTILE}", "header": "", "test": "", "text": ""}
     asked = [{key: one[key] for key in ("suite", "problem")} | posed | {"stop": ["\ndef"]} for one in named]
-    written = {"completion": f"    return 1 # {HOSTILE}\ndef beyond(): pass", "finish": "length"}
+    written = {"completion": f"    return 1 # {HOSTILE}\ndef beyond(): pass", "finish": "stop"}
     judged = [
         named[0] | {"verdict": "passed", "detail": None, "program": "x = 1"},
         named[1] | {"verdict": "failed", "detail": f"AssertionError: {HOSTILE}", "program": "y" * 9000},
     ]
-    score = {"value": 0.5, "bootstrap": [0.0, 1.0], "wilson": [0.095, 0.905]}
-    scores = {"humaneval": {"problems": 2, "samples": 2, "pass@1": score}}
+    score = {"suite": "humaneval", "k": 1, "value": 0.5, "low": 0.095, "high": 0.905, "interval": "wilson"}
     suites, contents = {"suites": ["humaneval", "mbpp"]}, {"": rows("problems", asked)}
     problems = made(root, "evals problems", "problems", [], contents, settings=suites)
     contents = {"": rows("samples", [one | written for one in named])}
     samples = made(root, "evals sample", "samples", [problems], contents)
     contents = {"": rows("verdicts", judged)}
-    facts = {"scores": scores, "sandbox": {"tier": "namespaces"}}
+    facts = {"scores": [score | {"problems": 2, "samples": 2}], "sandbox": {"tier": "namespaces"}}
     judge = made(root, "evals judge", "verdicts", [problems, samples], contents, **facts)
     return {"evals problems": problems, "evals sample": samples, "evals judge": judge}
 
