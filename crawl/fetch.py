@@ -95,7 +95,7 @@ def read_repo(repo: Repo, entries: Iterable[Entry]) -> tuple[pl.DataFrame, list[
     ]
     frame = pl.DataFrame(rows, schema=_COLUMNS, orient="row")
     return frame, [
-        (f"{repo.repo}:{path.removeprefix(top)}", reason, detail, 1, size)
+        (f"{repo.repo}:{path.removeprefix(top) if tidy(path) else path}", reason, detail, 1, size)
         for path, reason, detail, size in rejected
     ]
 

@@ -162,7 +162,7 @@ def _receive(url: str, aside: Path, limit: int) -> None:
         response.raise_for_status()
         resumes = response.status_code == httpx.codes.PARTIAL_CONTENT
         with aside.open("ab" if resumes else "wb") as file:
-            for piece in response.iter_raw(1 << 16):
+            for piece in response.iter_raw():
                 file.write(piece)
                 if file.tell() > limit:
                     raise OutOfReach("hash_mismatch", f"more than the {limit} bytes expected")
