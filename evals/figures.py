@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-WIDTH = 640
-LETTER = 7.0
-"""Width of a letter in the units of the drawing, at the page's font size of 13; for placing only."""
+WIDTH = 520
+"""Narrow, so that the text is still legible where a phone shrinks the drawing."""
+LETTER = 6.6
+"""Width of a letter in the units of the drawing, at the page's font size for charts; for placing only."""
 POINTS = 500
 """More points than this of one series fall on the same pixels."""
 
@@ -72,8 +73,8 @@ def curves(
     if not xs:
         return Markup("")
     bottom, top = ticks(min(ys), max(ys))[0], ticks(min(ys), max(ys))[-1]
-    frame = Frame(64, WIDTH - 16, 52, 292, (min(xs), max(max(xs), min(xs) + 1)), (bottom, top))
-    drawn = list(_axes(frame, x_label, y_label, 336))
+    frame = Frame(56, WIDTH - 12, 56, 270, (min(xs), max(max(xs), min(xs) + 1)), (bottom, top))
+    drawn = list(_axes(frame, x_label, y_label, 308))
     if level:
         height = frame.up(level[1])
         drawn.append(_line(frame.left, height, frame.right, height, "level"))
@@ -83,12 +84,12 @@ def curves(
         drawn.append(tag("path", class_=f"curve s{number}", d=path))
         if len(points) < 40:
             drawn += [_dot(frame.across(x), frame.up(y), f"f{number}") for x, y in points]
-    return _svg(title, 348, [*drawn, *_legend([one.name for one in series], 34)])
+    return _svg(title, 318, [*drawn, *_legend([one.name for one in series], 34)])
 
 
 def bars(title: str, x_label: str, rows: Sequence[tuple[str, float, str]]) -> Markup:
     """Horizontal bars from zero; a row is its name, its value, and the value as it is to be printed."""
-    left = min(220.0, 16 + LETTER * max((len(name) for name, _, _ in rows), default=0))
+    left = min(200.0, 12 + LETTER * max((len(name) for name, _, _ in rows), default=0))
     room = LETTER * max((len(text) for _, _, text in rows), default=0) + 14
     edge = max((value for _, value, _ in rows), default=0) or 1.0
     bottom = 34.0 + 30 * len(rows)
@@ -112,23 +113,23 @@ def histogram(
 ) -> Markup:
     """Columns between neighbouring ``edges``, each with its count above it."""
     highest = ticks(0, max(counts, default=1) or 1)[-1]
-    frame = Frame(64, WIDTH - 16, 44, 232, (edges[0], edges[-1]), (0, highest))
-    drawn = list(_axes(frame, x_label, y_label, 276))
+    frame = Frame(56, WIDTH - 12, 56, 226, (edges[0], edges[-1]), (0, highest))
+    drawn = list(_axes(frame, x_label, y_label, 264))
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
         left, right, top = frame.across(low), frame.across(high), frame.up(count)
         box = {"x": f"{left + 1:.1f}", "y": f"{top:.1f}", "width": f"{right - left - 2:.1f}"}
         drawn.append(tag("rect", class_="f0", height=f"{frame.bottom - top:.1f}", **box))
         if count:
             drawn.append(_text((left + right) / 2, top - 4, f"{count:,}", "middle"))
-    return _svg(title, 288, drawn)
+    return _svg(title, 274, drawn)
 
 
 def intervals(title: str, x_label: str, ours: Sequence[Interval], others: Sequence[Interval]) -> Markup:
     """Values in percent as dots, with whiskers where there is an interval; ``others`` are drawn hollow."""
     rows = [*ours, *others]
-    left = min(300.0, 24 + LETTER * max((len(row.name) for row in rows), default=0))
+    left = min(230.0, 20 + LETTER * max((len(row.name) for row in rows), default=0))
     bottom = 34.0 + 28 * len(rows)
-    frame = Frame(left, WIDTH - 70, 34, bottom, (0, 100), (0, 1))
+    frame = Frame(left, WIDTH - 60, 34, bottom, (0, 100), (0, 1))
     drawn = []
     for x in range(0, 101, 25):
         drawn.append(_line(frame.across(x), frame.top, frame.across(x), bottom, "grid"))
@@ -153,12 +154,12 @@ def arcs(title: str, names: Sequence[str], edges: Iterable[tuple[int, int]]) -> 
     left of the others in another colour and dashed.
     """
     row = 22.0
-    left = min(330.0, 40 + LETTER * max((len(name) for name in names), default=0))
+    left = min(310.0, 44 + LETTER * max((len(name) for name in names), default=0))
     drawn = []
     for number, name in enumerate(names):
         middle = 40 + row * number
         drawn.append(_text(20, middle + 4, str(number + 1), "end", "number"))
-        drawn.append(_text(28, middle + 4, clipped(name, 43), class_="mono"))
+        drawn.append(_text(28, middle + 4, clipped(name, 41), class_="mono"))
         drawn.append(_dot(left, middle, "f0", 3.5))
     for imported, importer in edges:
         start, end = 40 + row * imported, 40 + row * importer
@@ -247,7 +248,7 @@ def _axes(frame: Frame, x_label: str, y_label: str, height: float) -> Iterable[M
             yield _line(frame.across(x), frame.bottom, frame.across(x), frame.bottom + 4, "axis")
     yield _line(frame.left, frame.bottom, frame.right, frame.bottom, "axis")
     yield _text((frame.left + frame.right) / 2, height, x_label, "middle", "label")
-    yield _text(4, frame.top - 10, y_label, class_="label")
+    yield _text(4, frame.top - 16, y_label, class_="label")
 
 
 def _legend(names: Sequence[str], y: float) -> Iterable[Markup]:

@@ -138,6 +138,12 @@ def scores(tables: Tables) -> list[Score]:
     return sorted(Score(*(score[name] for name in Score._fields)) for score in told)
 
 
+def source(tables: Tables) -> str:
+    """Where the samples come from: a model, unless they were made to try the harness."""
+    settings = tables["evals sample"].manifest["settings"] if "evals sample" in tables else {}
+    return str(settings.get("source", "model"))
+
+
 def left_out_suites(tables: Tables) -> list[str]:
     """Suites that were asked for and whose problems could not be had."""
     if "evals problems" not in tables:

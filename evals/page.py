@@ -260,19 +260,21 @@ def _verdicts(tables: Tables, settings: Report) -> dict[str, Any]:
         "verdict_counts": counts,
         "verdicts": [name for name in VERDICTS if any(name in found for found in counts.values())],
         "sampled": "evals sample" in tables,
+        "source": outcomes.source(tables),
         "sandbox": tables["evals judge"].manifest.get("sandbox", {}),
         "left_out_suites": outcomes.left_out_suites(tables),
         "samples_left_out": total - sum(len(found) for _, found in suites),
-        "charts": {"scores": _score_chart(scores)},
+        "charts": {"scores": _score_chart(scores, outcomes.source(tables))},
     }
 
 
-def _score_chart(scores: list[Score]) -> Markup:
+def _score_chart(scores: list[Score], source: str) -> Markup:
     """Ours with their intervals, and the paper's base models on the same suites."""
+    source = "this model" if source == "model" else f"{source} samples"
     drawn = Markup("")
     for suite in dict.fromkeys(score.suite for score in scores):
         ours = [
-            Interval(f"this run, pass@{one.k}", *(100 * x for x in one[2:5]))
+            Interval(f"{source}, pass@{one.k}", *(100 * x for x in one[2:5]))
             for one in scores
             if one.suite == suite
         ]

@@ -44,11 +44,9 @@ class Pair(NamedTuple):
 
     dropped: str
     keeper: str
-    level: str
     similarity: float
     exact: bool
     lines: list[tuple[str, Side, Side]]
-    cut: bool
 
 
 class Duplicates(NamedTuple):
@@ -154,9 +152,9 @@ def _pair(source: pl.LazyFrame | None, dropped: pl.DataFrame) -> tuple[Pair | No
         kept, gone = (texts.get(row[key], "").splitlines() for key in ("keeper", "id"))
         if low <= len(kept) <= high and low <= len(gone) <= high:
             lines = list(side_by_side(kept, gone))
-            where = (row["id"], row["keeper"], row["level"], row["similarity"], row["exact"])
-            return Pair(*where, lines[:LINES_SHOWN], len(lines) > LINES_SHOWN), ""
-    return None, f"No near duplicate has {low} to {high} lines on both sides."
+            if len(lines) <= LINES_SHOWN:
+                return Pair(row["id"], row["keeper"], row["similarity"], row["exact"], lines), ""
+    return None, f"No near duplicate has {low} to {high} lines and differences that fit here."
 
 
 def side_by_side(kept: list[str], gone: list[str]) -> Iterator[tuple[str, Side, Side]]:

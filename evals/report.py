@@ -97,10 +97,12 @@ def headlines(tables: Tables) -> list[Headline]:
         if loss is not None:
             beside = "" if model.entropy is None else f"unigram entropy {model.entropy:.3f}"
             found.append(Headline(f"final loss, {loss[0]}", f"{loss[1]:.3f} nats", beside))
+    source = outcomes.source(tables)
     for score in outcomes.scores(tables):
         if score.k == 1:
-            between = f"95 % interval {percent(score.low)} to {percent(score.high)}"
-            found.append(Headline(f"{score.suite}, pass@1", percent(score.value), between))
+            between = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}"
+            of = "pass@1" if source == "model" else f"pass@1 of {source} samples"
+            found.append(Headline(f"{score.suite}, {of}", percent(score.value), between))
     return found
 
 

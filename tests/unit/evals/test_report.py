@@ -288,7 +288,7 @@ def test_the_answer_names_the_page_and_the_headline_figures(run: dict[str, Path]
     assert told.splitlines()[0] == str(tmp_path / "index.html")
     assert "files into the corpus: 14 → 9" in told
     assert "final loss, held out: 0.250 nats (unigram entropy 0.693)" in told
-    assert "humaneval, pass@1: 50.0 % (95 % interval 9.5 % to 90.5 %)" in told
+    assert "humaneval, pass@1: 50.0 % (95 % interval 9.5 to 90.5)" in told
     assert told == report.answer(report.write_report(paths, tmp_path, Report()))  # up to date, same answer
 
 
