@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cache as once
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ import polars as pl
 
 import corpus
 import passes
+import schemas
 from crawl import encodings, languages, licenses
 from crawl.config import Fetch
 from crawl.sources import SOURCES
@@ -63,65 +65,67 @@ def read_repo(repo: Repo, entries: Iterable[Entry]) -> tuple[pl.DataFrame, list[
     Raises:
         BadRepo: From ``entries``: nothing of the repo is kept.
     """
-    files: dict[str, _File] = {}
-    notes: dict[str, str] = {}
-    rejected: list[tuple[str, str, str | None, int]] = []
-    seen: set[str] = set()
-    for entry in entries:
-        path = tidy(entry.path)
-        reason = _unwanted(entry, path, seen)
-        if reason is None:
-            assert path is not None
-            assert entry.data is not None
-            seen.add(path.lower())
-            read = _read(path, entry.data)
-            if licenses.is_license_file(path):
-                notes[path] = entry.data[:100_000].decode("utf-8", "replace")
-            if isinstance(read, _File):
-                files[path] = read
-                continue
-            reason = read
-        rejected.append((path or printable(entry.path), *reason, entry.size))
-    top = _top_directory([*files, *(path for path, *_ in rejected)]) if repo.source in _PACKED else ""
-    settled = languages.settle({path: file.candidates for path, file in files.items()})
-    directories = licenses.by_directory({path.removeprefix(top): text for path, text in notes.items()})
-    rows = [
-        _row(repo, path.removeprefix(top), file, language, directories)
-        for path, file in sorted(files.items())
-        if (language := settled[path])
-    ]
-    rejected += [
-        (path, "no_language", None, len(file.data)) for path, file in files.items() if not settled[path]
-    ]
-    frame = pl.DataFrame(rows, schema=_COLUMNS, orient="row")
-    return frame, [
+    found = _sort(entries)
+    top = _top_directory([*found.files, *found.rejected_paths()]) if repo.source in _PACKED else ""
+    settled = languages.settle({path: file.candidates for path, file in found.files.items()})
+    directories = licenses.by_directory({path.removeprefix(top): text for path, text in found.notes.items()})
+    rows = []
+    for path, file in sorted(found.files.items()):
+        if language := settled[path]:
+            rows.append(_row(repo, path.removeprefix(top), file, language, directories))
+        else:
+            found.rejected.append((path, "no_language", None, file.size))
+    rejected = [
         (f"{repo.repo}:{path.removeprefix(top) if tidy(path) else path}", reason, detail, 1, size)
-        for path, reason, detail, size in rejected
+        for path, reason, detail, size in found.rejected
     ]
+    return pl.DataFrame(rows, schema=_COLUMNS, orient="row"), rejected
 
 
 _PACKED = ("pypi", "npm", "debian")
 
-_COLUMNS = {
-    "repo": pl.String,
-    "path": pl.String,
-    "revision": pl.String,
-    "language": pl.String,
-    "license": pl.String,
-    "stars": pl.Int32,
-    "encoding": pl.String,
-    "text": pl.String,
-    "sha256": pl.String,
-    "bytes": pl.Int64,
-    "lines": pl.Int32,
-}
+_COLUMNS = pl.DataFrame(schemas.SCHEMAS["files"].empty_table()).schema
 
 
 class _File(NamedTuple):
-    data: bytes
     text: str
     encoding: str
     candidates: tuple[str, ...]
+    sha256: str
+    size: int
+
+
+@dataclass
+class _Contents:
+    """A repo's entries, sorted into text, the texts of licence files, and the rest."""
+
+    files: dict[str, _File] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    rejected: list[tuple[str, str, str | None, int]] = field(default_factory=list)
+
+    def rejected_paths(self) -> list[str]:
+        return [path for path, *_ in self.rejected]
+
+
+def _sort(entries: Iterable[Entry]) -> _Contents:
+    found = _Contents()
+    seen: set[str] = set()
+    for entry in entries:
+        path = tidy(entry.path)
+        reason = _unwanted(entry, path, seen)
+        if path is None or entry.data is None or reason is not None:
+            assert reason is not None, "what has no path or no data is unwanted"
+            found.rejected.append((path or printable(entry.path), *reason, entry.size))
+            continue
+        seen.add(path.lower())
+        if licenses.is_license_file(path):
+            found.notes[path] = entry.data[:100_000].decode("utf-8", "replace")
+        read = _read(path, entry.data)
+        if isinstance(read, _File):
+            found.files[path] = read
+        else:
+            found.rejected.append((path, *read, entry.size))
+    return found
 
 
 def _unwanted(entry: Entry, path: str | None, seen: set[str]) -> tuple[str, str | None] | None:
@@ -147,15 +151,16 @@ def _read(path: str, data: bytes) -> _File | tuple[str, str | None]:
         return (decoded.reason, decoded.detail)
     options = languages.candidates(path, decoded.text)
     # What is no source text needs no memory while the rest of the repo is read.
-    return _File(data, decoded.text, decoded.encoding, options) if options else ("no_language", None)
+    if not options:
+        return ("no_language", None)
+    return _File(decoded.text, decoded.encoding, options, hashlib.sha256(data).hexdigest(), len(data))
 
 
 def _row(repo: Repo, path: str, file: _File, language: str, directories: dict[str, str]) -> tuple[Any, ...]:
     license_ = licenses.of_header(file.text) or licenses.nearest(path, directories, repo.license)
     lines = file.text.count("\n") + (not file.text.endswith("\n") and file.text != "")
-    sha256 = hashlib.sha256(file.data).hexdigest()
     head = (repo.repo, path, repo.revision, language, license_, repo.stars)
-    return (*head, file.encoding, file.text, sha256, len(file.data), lines)
+    return (*head, file.encoding, file.text, file.sha256, file.size, lines)
 
 
 def _top_directory(paths: list[str]) -> str:
