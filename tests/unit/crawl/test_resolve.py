@@ -1,8 +1,13 @@
 """An import means the file that the language would take it for, or none."""
 
+import importlib.util
+from pathlib import Path
+
+import grimp
 import pytest
 
 from crawl.resolve import Source, edges
+from crawl.syntax import look
 
 PYTHON = """
 setup.py: pkg
@@ -128,3 +133,20 @@ def test_odd_targets_leave_no_edge_and_raise_nothing() -> None:
     odd = [".", "..", ":", ".:", "....a:b", "", "a..b", "/", "../../..", "<>", "::", "\\", "crate::", "self"]
     for language in ("python", "javascript", "cpp", "go", "rust", "ruby", "php", "java", "c-sharp"):
         assert edges([Source("a/b.x", language, odd, "p"), Source("c.x", language, odd, None)]) == []
+
+
+@pytest.mark.parametrize("package", ["cyclopts", "hypothesis"])
+def test_installed_packages_have_the_import_graph_that_grimp_finds_by_python_s_own_rules(
+    package: str,
+) -> None:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None
+    root = Path(spec.origin).parent
+    files = {path.relative_to(root.parent).as_posix(): path for path in root.rglob("*.py")}
+    graph = grimp.build_graph(package, cache_dir=None)
+    name = {path: path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in files}
+    ours = edges(
+        [Source(p, "python", look(f.read_bytes(), "python").imports, None) for p, f in files.items()]
+    )
+    theirs = {(a, b) for a in graph.modules for b in graph.find_modules_directly_imported_by(a) if a != b}
+    assert {(name[a], name[b]) for a, b in ours if name[a] in graph.modules} == theirs
