@@ -37,7 +37,7 @@ class Pack:
     min_tokens: int = 16
     """Documents with fewer tokens are rejected as too_short."""
     max_tokens: int = 0
-    """Training tokens to pack at most; documents are taken in the order of a hash. 0: all of them."""
+    """Tokens to pack at most, and a tenth as many to hold out; documents go by hash. 0: all of them."""
     window: int = 100_000
     """Pieces that are packed together by best fit, after a shuffle by hash."""
     seed: int = 0

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 IGNORED = -100
 """Label of tokens that are not predicted."""
@@ -46,10 +45,11 @@ class _Summed(torch.autograd.Function):
             for at in range(0, len(hidden), chunk):
                 part, wanted = hidden[at : at + chunk], labels[at : at + chunk]
                 logits = (part @ weights.T).float()
-                total += cross_entropy(logits, wanted, ignore_index=IGNORED, reduction="sum")
+                losses, spread = _losses(logits, wanted)
+                total += losses.sum()
                 if of_hidden is None or of_head is None:
                     continue
-                slope = _slope(logits, wanted).to(hidden.dtype)
+                slope = _slope(logits, wanted, spread).to(hidden.dtype)
                 of_hidden[at : at + chunk] = slope @ weights
                 of_head += slope.T @ part
         ctx.save_for_backward(of_hidden, of_head)
@@ -63,10 +63,17 @@ class _Summed(torch.autograd.Function):
         return of_hidden * scale.to(of_hidden.dtype), (of_head * scale).to(ctx.head_type), None, None, None
 
 
-def _slope(logits: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of the summed loss by the logits: softmax less one at the label; reuses their memory."""
-    slope = torch.softmax(logits, dim=-1, out=logits)
-    rows = torch.arange(len(labels), device=labels.device)
-    labelled = labels != IGNORED
-    slope[rows, labels.clamp(min=0)] -= 1
-    return slope * labelled[:, None]
+def _losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """-log p(label) per token, and the log of the sum of exponentials; 0 and infinite without a label."""
+    spread = torch.logsumexp(logits, dim=-1)
+    losses = spread - logits.gather(1, labels.clamp(min=0)[:, None])[:, 0]
+    ignored = labels == IGNORED
+    return losses.masked_fill(ignored, 0.0), spread.masked_fill(ignored, torch.inf)
+
+
+def _slope(logits: Tensor, labels: Tensor, spread: Tensor) -> Tensor:
+    """Gradient of the summed loss by the logits, in their memory: softmax less one at the label."""
+    slope = logits.sub_(spread[:, None]).exp_()  # exp(-inf) is 0 where there is no label
+    labelled = (labels != IGNORED).to(slope.dtype)
+    slope.scatter_add_(1, labels.clamp(min=0)[:, None], -labelled[:, None])
+    return slope

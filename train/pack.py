@@ -23,7 +23,7 @@ from corpus import Refusal
 from schemas import SCHEMAS
 from train import fim, pieces, tokenizer
 from train.config import Pack
-from train.plan import plan
+from train.plan import candidates, plan
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def write(
     loaded = tokenizer.load(words.path)
     lengths = tokenizer.byte_lengths(loaded)
     _write_rows(out, cut, placed, settings, tokenizer.special(loaded, tokenizer.PAD), len(lengths))
-    rejected = _rejects(out, cut, src, rows.join(placed, on="document", how="anti"))
+    rejected = _rejects(out, cut, src, placed)
     documents = placed["document"].n_unique()
     contents = {"rejects": rejected, "vocabulary": lengths}
     out.write("documents", contents, came_in=documents + rejected.num_rows, went_out=documents)
@@ -112,20 +112,29 @@ def _tokenised(
         if isinstance(aside, corpus.Table):
             return aside
         units = aside.left(sorted(Path(shard.name).stem for shard in src.shards()))
-        passes.each(
-            partial(_tokenise, aside, src, words.path, settings), units, label="tokenise", workers=workers
-        )
+        wanted = candidates(src.scan().select("id", "repo", "bytes").collect(), settings)
+        work = partial(_tokenise, aside, src, words.path, settings, wanted)
+        passes.each(work, units, label="tokenise", workers=workers)
         return aside.seal()
 
 
-def _tokenise(out: corpus.Output, src: corpus.Table, words: Path, settings: Pack, unit: str) -> None:
-    """One shard of the corpus as an array of tokens and a row per piece."""
+def _tokenise(
+    out: corpus.Output,
+    src: corpus.Table,
+    words: Path,
+    settings: Pack,
+    wanted: frozenset[str] | None,
+    unit: str,
+) -> None:
+    """One shard of the corpus as an array of tokens and a row per piece; None wants every document."""
     encoder = pieces.Encoder.of(tokenizer.load(words))
     rows: list[tuple[Any, ...]] = []
     dropped: list[tuple[str, str, str | None, int, int]] = []
     tokens: list[np.ndarray] = [np.zeros(0, np.uint32)]
     offset = documents = 0
     for document in _documents(src, unit):
+        if wanted is not None and document["id"] not in wanted:
+            continue
         documents += 1
         key, text, language = document["id"], document["text"], document["language"]
         made = list(pieces.cut(key, text, fim.is_code(language), encoder, settings))
@@ -177,15 +186,12 @@ def _write_rows(
         out.write(unit, {"": rows, "spans": spans.select(SCHEMAS["spans"].names)}, went_out=0)
 
 
-def _rejects(out: corpus.Output, cut: corpus.Table, src: corpus.Table, over: pl.DataFrame) -> Any:
+def _rejects(out: corpus.Output, cut: corpus.Table, src: corpus.Table, placed: pl.DataFrame) -> Any:
     """A row for each document that is in no row of tokens."""
     short = cut.scan("rejects").select("key", "reason", "detail", "files", "bytes").collect()
-    unaffordable = (
-        src.scan()
-        .select("id", pl.col("files").list.len().cast(pl.Int64).alias("files"), "bytes")
-        .join(over.lazy().select("document").unique(), left_on="id", right_on="document", how="semi")
-        .collect()
-    )
+    accounted = pl.concat([placed["document"], short["key"].cast(pl.String)]).unique()
+    rest = src.scan().filter(~pl.col("id").is_in(accounted.implode()))
+    sizes = rest.select("id", pl.col("files").list.len().cast(pl.Int64), "bytes").collect()
     rows = [*short.iter_rows()]
-    rows += [(key, "token_budget", None, files, size) for key, files, size in unaffordable.iter_rows()]
+    rows += [(key, "token_budget", None, files, size) for key, files, size in sizes.iter_rows()]
     return corpus.rejects(rows, out.made_by)

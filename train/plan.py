@@ -14,6 +14,33 @@ import polars as pl
 
 from train.config import Pack
 
+BYTES_PER_TOKEN = 4
+"""About what BPE reaches on code; where it reaches more, a little of the budget stays unused."""
+
+VALID_BUDGET = 10
+"""The held-out split gets at most a tenth of ``max_tokens``."""
+
+
+def candidates(documents: pl.DataFrame, settings: Pack) -> frozenset[str] | None:
+    """Ids of the documents worth tokenising: in the order of their hash, until their bytes cover the budget.
+
+    Args:
+        documents: ``id``, ``repo`` and ``bytes`` of every document.
+
+    Returns:
+        None if there is no budget: all of them.
+    """
+    if not settings.max_tokens:
+        return None
+    chosen: set[str] = set()
+    for side, budget in _sides(documents, settings):
+        left = budget * BYTES_PER_TOKEN
+        for _, key, size in _by_hash(side.select("id", "bytes"), settings):
+            if left > 0:
+                left -= size
+                chosen.add(key)
+    return frozenset(chosen)
+
 
 def plan(rows: pl.DataFrame, settings: Pack) -> pl.DataFrame:
     """The pieces that are packed, with their place, in the order of the rows.
@@ -30,8 +57,8 @@ def plan(rows: pl.DataFrame, settings: Pack) -> pl.DataFrame:
         token=pl.col("tokens").cum_sum().over("document", order_by="number") - pl.col("tokens"),
         split=pl.when(pl.col("repo").is_in(held_out)).then(pl.lit("valid")).otherwise(pl.lit("train")),
     )
-    unaffordable = over_budget(rows.filter(split="train"), settings)
-    rows = rows.filter(~pl.col("document").is_in(unaffordable))
+    if settings.max_tokens:
+        rows = pl.concat([_affordable(side, budget, settings) for side, budget in _sides(rows, settings)])
     return pl.concat([place(rows.filter(split=split), settings) for split in ("train", "valid")])
 
 
@@ -42,20 +69,6 @@ def hold_out(repos: Sequence[str], settings: Pack) -> list[str]:
     ranked = sorted((_hash(settings.seed, "repo", repo), repo) for repo in repos)
     below = [repo for rank, repo in ranked if rank < settings.valid_share * 2**64]
     return (below or [ranked[0][1]])[: len(repos) - 1]
-
-
-def over_budget(rows: pl.DataFrame, settings: Pack) -> list[str]:
-    """Documents that ``max_tokens`` leaves out: in the order of their hash, each that no longer fits."""
-    if not settings.max_tokens:
-        return []
-    sizes = rows.group_by("document").agg(pl.col("tokens").sum()).iter_rows()
-    left, out = settings.max_tokens, []
-    for _, document, tokens in sorted((_hash(settings.seed, "budget", key), key, n) for key, n in sizes):
-        if tokens <= left:
-            left -= tokens
-        else:
-            out.append(document)
-    return out
 
 
 def place(rows: pl.DataFrame, settings: Pack) -> pl.DataFrame:
@@ -102,6 +115,28 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[tuple[int, int]]:
             rows_by_room[room - length].append(row)
             rooms |= 1 << (room - length)
     return places
+
+
+def _sides(rows: pl.DataFrame, settings: Pack) -> list[tuple[pl.DataFrame, int]]:
+    """What is trained on and what is held out, each with its budget of tokens."""
+    held_out = pl.col("repo").is_in(hold_out(sorted(rows["repo"].unique()), settings))
+    budget = settings.max_tokens
+    return [(rows.filter(~held_out), budget), (rows.filter(held_out), budget // VALID_BUDGET)]
+
+
+def _affordable(rows: pl.DataFrame, budget: int, settings: Pack) -> pl.DataFrame:
+    """The pieces of the documents that the budget takes: in the order of their hash, each that still fits."""
+    taken: list[str] = []
+    for _, key, tokens in _by_hash(rows.group_by("document").agg(pl.col("tokens").sum()), settings):
+        if tokens <= budget:
+            budget -= tokens
+            taken.append(key)
+    return rows.filter(pl.col("document").is_in(taken))
+
+
+def _by_hash(sizes: pl.DataFrame, settings: Pack) -> list[tuple[int, str, int]]:
+    """(hash, key, size) of documents, in the order of their hash."""
+    return sorted((_hash(settings.seed, "budget", key), key, size) for key, size in sizes.iter_rows())
 
 
 def _hash(seed: int, what: str, key: str) -> int:
