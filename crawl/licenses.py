@@ -15,7 +15,10 @@ from pathlib import PurePosixPath
 HEADER_LINES = 30
 HEADER_CHARACTERS = 4000
 
-_TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([A-Za-z0-9.+() \t-]+)")
+_TAG = re.compile(
+    r"SPDX-License-Identifier:[ \t]*(\(*[\w.+-]+\)*(?:[ \t]+(?:AND|OR|WITH)[ \t]+\(*[\w.+-]+\)*)*)",
+    re.IGNORECASE,
+)
 _FILE = re.compile(r"(?i)(un)?licen[cs]es?|copying|copyright")
 _NOISE = re.compile(r"[\s*#;%/!|<>\"'_,-]+")
 
@@ -57,7 +60,7 @@ def of_header(text: str) -> str | None:
     if "icen" not in head and "ICEN" not in head and "GPL" not in head and "istribut" not in head:
         return None
     tag = _TAG.search(head)
-    return " ".join(tag[1].removesuffix("--").split()) if tag else _by_words(head, header=True)
+    return " ".join(tag[1].rstrip("-").split()) if tag else _by_words(head, header=True)
 
 
 def of_file(text: str) -> str | None:

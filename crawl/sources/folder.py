@@ -20,7 +20,9 @@ def list_repo(folder: Path) -> Repo:
     if not folder.is_dir():
         raise Refusal(f"{folder} is not a directory: correct the setting `folders`.")
     root = folder.resolve()
-    return Repo(f"folder/{root.name or 'root'}", _revision(root), "folder", root.as_posix())
+    # A colon ends a repo's name in the key of a file.
+    name = root.name.replace(":", "_") or "root"
+    return Repo(f"folder/{name}", _revision(root), "folder", root.as_posix())
 
 
 def obtain(repo: Repo, cache: Path) -> None:

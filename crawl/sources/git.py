@@ -158,7 +158,7 @@ def _split(url: str) -> tuple[str, str]:
 
 def _key(address: str) -> str:
     parts = urlsplit(address)
-    path = parts.path.rstrip("/").removesuffix(".git").lstrip("/")
+    path = parts.path.rstrip("/").removesuffix(".git").lstrip("/").replace(":", "_")
     return f"{parts.hostname or 'file'}/{path}"
 
 

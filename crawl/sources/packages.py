@@ -39,7 +39,7 @@ MAX_ARCHIVE = 4 << 30
 """Bytes that are downloaded at most where the list does not say how many there are."""
 
 _NAME = re.compile(r"(@[\w.-]+/)?[A-Za-z0-9][\w.+-]*")
-_VERSION = re.compile(r"[A-Za-z0-9][\w.+:~-]*")
+_VERSION = re.compile(r"[A-Za-z0-9][\w.+~-]*")  # without Debian's epoch: a colon ends a repo's name
 _FILE = re.compile(r"[A-Za-z0-9][\w.+~-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"

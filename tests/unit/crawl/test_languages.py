@@ -58,6 +58,8 @@ def test_every_shared_extension_has_rules_to_decide_it() -> None:
         ("x.m", "(* ::Package:: *)\nf[x_] := x\n", "mathematica"),
         ("x.ts", "<?xml version='1.0'?>\n<TS version='2.1'>\n", None),
         ("x.ts", "export const a: number = 1;\n", "typescript"),
+        ("x.ml", "let f = List.map (fun x -> x)\n", "ocaml"),
+        ("x.ml", "fun f x = x + 1\n", "standard-ml"),
         ("x.st", "Object subclass: #A\n", "smalltalk"),
         ("x.do", "redo-ifchange all\n", "shell"),
         ("x.do", '* data\nuse "a.dta", clear\n', "stata"),

@@ -22,7 +22,9 @@ BSD = """Redistribution and use in source and binary forms, with or without modi
     [
         ("// SPDX-License-Identifier: MIT\n", "MIT"),
         ("/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */\n", "(GPL-2.0-only OR BSD-3-Clause)"),
-        ("<!-- SPDX-License-Identifier: Apache-2.0 -->", "Apache-2.0"),
+        ("<!-- SPDX-License-Identifier: Apache-2.0-->", "Apache-2.0"),
+        ("-- SPDX-License-Identifier: MIT License\n", "MIT"),
+        ("# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception\n", "Apache-2.0 WITH LLVM-exception"),
         (GPL, "GPL-2.0-or-later"),
         (GPL.replace("General", "Lesser General").replace("version 2 ", "version 2.1 "), "LGPL-2.1-or-later"),
         ("# under the terms of the GNU Affero General Public License, version 3\n", "AGPL-3.0-only"),
