@@ -25,9 +25,11 @@ FILES_SHOWN = (8, 25)
 IMPORTS_SHOWN = 2
 """At most so many imports for each of its files, so that the arcs can be told apart."""
 
-LINES_COMPARED = (30, 400)
+PAIRS_READ = 5000
+PAIRS_TRIED = 400
+LINES_COMPARED = (20, 400)
 LINES_SHOWN = 60
-"""Bounds of the example diff: its cost is quadratic in lines, and it has to fit on the page."""
+"""Bounds of the example diff: texts stand in memory, cost is quadratic in lines, the page is small."""
 
 _PATH = pl.element().struct.field("path")
 
@@ -44,6 +46,8 @@ class Pair(NamedTuple):
 
     dropped: str
     keeper: str
+    dropped_path: str
+    keeper_path: str
     similarity: float
     exact: bool
     lines: list[tuple[str, Side, Side]]
@@ -106,15 +110,15 @@ def duplicates(tables: Tables) -> Duplicates | None:
 
 
 def _source(tables: Tables, table: Table) -> pl.LazyFrame | None:
-    """The id, paths and text of the rows that ``dedup scan`` read, if their table is here."""
+    """The id, language, text and paths of the rows that ``dedup scan`` read, if their table is here."""
     read = {one["digest"] for one in table.manifest["inputs"]}
     source = next((one for one in tables.values() if one.digest in read), None)
     if source is None:
         return None
     if "id" in source.scan().collect_schema().names():
-        return source.scan().select("id", "text", paths=pl.col("files").list.eval(_PATH))
+        return source.scan().select("id", "language", "text", paths=pl.col("files").list.eval(_PATH))
     key = pl.col("repo") + ":" + pl.col("path")
-    return source.scan().select(key.alias("id"), "text", paths=pl.concat_list("path"))
+    return source.scan().select(key.alias("id"), "language", "text", paths=pl.concat_list("path"))
 
 
 def _largest(source: pl.LazyFrame | None, rows: pl.DataFrame) -> list[dict[str, Any]]:
@@ -141,20 +145,39 @@ def _paths(source: pl.LazyFrame | None, ids: list[str]) -> dict[str, str]:
 
 
 def _pair(source: pl.LazyFrame | None, dropped: pl.DataFrame) -> tuple[Pair | None, str]:
-    """Of the near duplicates that fit on the page, the least similar one: where the decision was closest."""
+    """The least similar near duplicate that fits on the page: where the decision was closest.
+
+    Those in the language of which most text was dropped as near come first: code, in most corpora.
+    """
     if source is None:
         return None, "The texts that were compared are not among the tables given here."
-    low, high = LINES_COMPARED
-    near = dropped.filter(pl.col("level") == "near").sort("similarity", "id").head(400)
-    wanted = pl.concat([near["id"], near["keeper"]]).unique().to_list()
-    texts = dict(source.filter(pl.col("id").is_in(wanted)).select("id", "text").collect().iter_rows())
-    for row in near.iter_rows(named=True):
-        kept, gone = (texts.get(row[key], "").splitlines() for key in ("keeper", "id"))
-        if low <= len(kept) <= high and low <= len(gone) <= high:
-            lines = list(side_by_side(kept, gone))
-            if len(lines) <= LINES_SHOWN:
-                return Pair(row["id"], row["keeper"], row["similarity"], row["exact"], lines), ""
-    return None, f"No near duplicate has {low} to {high} lines and differences that fit here."
+    near = dropped.filter(pl.col("level") == "near").sort("similarity", "id").head(PAIRS_READ)
+    wanted = pl.concat([near["id"], near["keeper"]]).unique().implode()
+    found = source.filter(pl.col("id").is_in(wanted)).collect()
+    texts = dict(found.select("id", "text").iter_rows())
+    weight = pl.col("text").str.len_bytes().sum().over("language").alias("weight")
+    ranked = near.join(found.filter(pl.col("id").is_in(near["id"].implode())).with_columns(weight), on="id")
+    ranked = ranked.sort(["weight", "similarity", "id"], descending=[True, False, False]).head(PAIRS_TRIED)
+    for row in ranked.iter_rows(named=True):
+        lines = _differences(texts.get(row["keeper"], ""), row["text"])
+        if lines:
+            paths = _first(found, row["id"]), _first(found, row["keeper"])
+            return Pair(row["id"], row["keeper"], *paths, row["similarity"], row["exact"], lines), ""
+    return None, "No near duplicate is short enough for this page."
+
+
+def _first(found: pl.DataFrame, name: str) -> str:
+    paths = found.filter(id=name)["paths"]
+    return str(paths[0][0]) if len(paths) else ""
+
+
+def _differences(kept: str, gone: str) -> list[tuple[str, Side, Side]]:
+    """Both sides of the diff, or nothing if a text is trivial, too long to compare, or too different."""
+    both, (low, high) = (kept.splitlines(), gone.splitlines()), LINES_COMPARED
+    if not all(low <= len(lines) <= high for lines in both):
+        return []
+    lines = list(side_by_side(*both))
+    return lines if len(lines) <= LINES_SHOWN else []
 
 
 def side_by_side(kept: list[str], gone: list[str]) -> Iterator[tuple[str, Side, Side]]:
