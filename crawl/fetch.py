@@ -232,7 +232,7 @@ def _refuse_too_few(missing: dict[str, OutOfReach], listed: dict[str, Repo], sha
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
     raise corpus.Refusal(
         f"{len(missing)} of {len(listed)} repos could not be had ({reasons}), the first of them "
-        f"{listed[unit].repo}: {failure.detail}.  Check the network and the list and run again "
+        f"{listed[unit].repo}: {failure.detail}. Check the network and the list and run again "
         "(it resumes), or let --missing SHARE of them become rejects."
     )
 

@@ -56,7 +56,8 @@ def list_repos(packages: Path) -> list[Repo]:
     try:
         lines = [line for line in packages.read_text().splitlines() if line and not line.startswith("#")]
     except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(f"{packages}: {error}: give a list such as runs/demo-packages.tsv.") from None
+        said = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise Refusal(f"{packages}: {said}: give a list such as runs/demo-packages.tsv.") from None
     table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     if lacking := set(COLUMNS) - set(table.fieldnames or ()):
         raise Refusal(f"{packages} has no column {min(lacking)!r} in its header line.")
