@@ -187,24 +187,23 @@ static PyObject *shingle(PyObject *self, PyObject *args)
     return PyLong_FromSsize_t(n);
 }
 
-/* collide(signatures, slots, alive, fresh, out, known, verdicts, bands, rows, low, middle, high, leaders, hasty)
+/* collide(signatures, slots, alive, fresh, out, known, bands, rows, low, middle, high, leaders, patience)
  *   -> bytes of uint32 triples (leader, row, equal bins) */
 static PyObject *collide(PyObject *self, PyObject *args)
 {
     Buffers b;
     (void)self;
-    if (!take(&b, args, "rrrrwrr"))
+    if (!take(&b, args, "rrrrwr"))
         return NULL;
     const uint8_t *alive = b.view[2].buf;
     const Py_ssize_t n = ITEMS(b, 1, int64_t), slots = b.view[0].len / K;
-    const long long bands = number(args, 7), rows = number(args, 8), most = number(args, 12), hasty = number(args, 13);
+    const long long bands = number(args, 6), rows = number(args, 7), most = number(args, 11), patience = number(args, 12);
     Collision c = {.signatures = b.view[0].buf, .slots = b.view[1].buf, .fresh = b.view[3].buf, .out = b.view[4].buf,
-                   .known = b.view[5].buf, .verdicts = b.view[6].buf, .n_known = (size_t)ITEMS(b, 5, uint64_t),
-                   .low = (unsigned)number(args, 9), .middle = (unsigned)number(args, 10),
-                   .high = (unsigned)number(args, 11), .leaders = (size_t)(most > 0 ? most : 0), .hasty = hasty != 0};
+                   .known = b.view[5].buf, .n_known = (size_t)ITEMS(b, 5, uint64_t), .low = (unsigned)number(args, 8),
+                   .middle = (unsigned)number(args, 9), .high = (unsigned)number(args, 10),
+                   .leaders = (size_t)(most > 0 ? most : 0), .patience = (unsigned)patience};
     int good = !PyErr_Occurred() && b.view[2].len == n && b.view[3].len == n && b.view[4].len == n && n < UINT32_MAX && bands >= 1 &&
-               rows >= 1 && bands <= K && rows <= K && bands * rows <= K && most >= 1 && most <= 1 << 20 &&
-               (size_t)b.view[6].len == c.n_known;
+               rows >= 1 && bands <= K && rows <= K && bands * rows <= K && most >= 1 && most <= 1 << 20 && patience >= 1 && patience <= 32;
     for (Py_ssize_t i = 0; good && i < n; i++)
         good = c.slots[i] >= 0 && c.slots[i] < slots;
     if (!good) {
@@ -248,8 +247,9 @@ static PyObject *collide(PyObject *self, PyObject *args)
     free(c.doubts);
     give_back(&b);
     PyObject *result =
-        enough ? PyBytes_FromStringAndSize((const char *)c.pairs.items, (Py_ssize_t)(4 * c.pairs.n)) : PyErr_NoMemory();
+        enough ? PyBytes_FromStringAndSize((const char *)c.pairs.items, (Py_ssize_t)(12 * c.pairs.n)) : PyErr_NoMemory();
     free(c.pairs.items);
+    free(c.pairs.index);
     return result;
 }
 

@@ -35,31 +35,43 @@ static void radix(uint64_t *items, uint64_t *spare, size_t n)
 }
 
 #define MOST_DOUBTS 64 /* unlikely pairs that one row may propose: beyond, it is taken to be different */
-#define MOST_BETS 4   /* likely pairs that one row may propose before it is set aside for them */
+#define LIKELY 4       /* so many likely partners set a row aside as readily as a certain one */
 
+/* Triples (leader, row, equal bins), each pair once: `index` is a hash table of the places of pairs, from 1. */
 typedef struct {
-    uint32_t *items;
-    size_t n, room;
+    uint32_t *items, *index;
+    size_t n, room, mask;
 } Pairs;
 
-static int pairs_add(Pairs *p, uint32_t keeper, uint32_t row, uint32_t same)
+static size_t pairs_slot(const Pairs *p, uint32_t leader, uint32_t row)
 {
-    if (p->n + 3 > p->room) {
-        const size_t room = p->room ? 2 * p->room : 3 << 12;
-        uint32_t *items = realloc(p->items, room * sizeof *items);
-        if (!items)
-            return 0;
+    size_t slot = (size_t)mix((uint64_t)leader << 32 | row) & p->mask;
+    while (p->index[slot] &&
+           (p->items[3 * (p->index[slot] - 1)] != leader || p->items[3 * (p->index[slot] - 1) + 1] != row))
+        slot = (slot + 1) & p->mask;
+    return slot;
+}
+
+static int pairs_grow(Pairs *p)
+{
+    const size_t room = p->room ? 2 * p->room : 1 << 12;
+    uint32_t *items = realloc(p->items, 3 * room * sizeof *items), *index = calloc(2 * room, sizeof *index);
+    if (items)
         p->items = items;
-        p->room = room;
+    if (!items || !index || room > UINT32_MAX / 2) {
+        free(index);
+        return 0;
     }
-    p->items[p->n++] = keeper;
-    p->items[p->n++] = row;
-    p->items[p->n++] = same;
+    free(p->index);
+    p->index = index;
+    p->room = room;
+    p->mask = 2 * room - 1;
+    for (size_t i = 0; i < p->n; i++)
+        p->index[pairs_slot(p, items[3 * i], items[3 * i + 1])] = (uint32_t)i + 1;
     return 1;
 }
 
-/* What is known of a pair: -1 nothing, else 0 or 1. */
-static int known_of(const uint64_t *keys, const uint8_t *verdicts, size_t n, uint64_t key)
+static int is_known(const uint64_t *keys, size_t n, uint64_t key)
 {
     size_t low = 0, high = n;
     while (low < high) {
@@ -69,16 +81,16 @@ static int known_of(const uint64_t *keys, const uint8_t *verdicts, size_t n, uin
         else
             high = middle;
     }
-    return low < n && keys[low] == key ? verdicts[low] : -1;
+    return low < n && keys[low] == key;
 }
 
 typedef struct {
-    const uint8_t *signatures, *fresh, *verdicts;
+    const uint8_t *signatures, *fresh;
     const int64_t *slots;
     const uint64_t *known;
     size_t n_known, leaders;
-    unsigned low, middle, high;
-    uint8_t hasty, *out, *doubts, *bets;
+    unsigned low, middle, high, patience;
+    uint8_t *out, *doubts, *bets;
     Pairs pairs;
 } Collision;
 
@@ -96,17 +108,24 @@ static int collide_bucket(Collision *c, const uint64_t *bucket, size_t n, uint32
             const unsigned same = same_bins(c->signatures + c->slots[leader] * K, signature);
             if (same < c->low)
                 continue;
-            const int known = same >= c->high ? -1 : known_of(c->known, c->verdicts, c->n_known, (uint64_t)leader << 32 | row);
-            if (same >= c->high || known == 1)
-                c->out[row] = c->hasty;
-            else if (known == -1 && same >= c->middle)
-                c->out[row] = c->hasty && ++c->bets[row] == MOST_BETS;
-            else if (known == -1 && c->doubts[row]++ == MOST_DOUBTS) {
-                c->doubts[row]--;
+            if (same < c->high && is_known(c->known, c->n_known, (uint64_t)leader << 32 | row))
+                continue;
+            if (c->pairs.n == c->pairs.room && !pairs_grow(&c->pairs))
+                return 0;
+            const size_t slot = pairs_slot(&c->pairs, leader, row);
+            if (c->pairs.index[slot])
+                continue;
+            if (same >= c->middle)
+                c->out[row] = (c->bets[row] += same >= c->high ? LIKELY : 1) >= LIKELY * c->patience;
+            else if (++c->doubts[row] > MOST_DOUBTS) {
+                c->doubts[row] = MOST_DOUBTS;
                 continue;
             }
-            if (known == -1 && !pairs_add(&c->pairs, leader, row, same))
-                return 0;
+            uint32_t *const pair = c->pairs.items + 3 * c->pairs.n++;
+            pair[0] = leader;
+            pair[1] = row;
+            pair[2] = same;
+            c->pairs.index[slot] = (uint32_t)c->pairs.n;
         }
         if (!c->out[row] && led < c->leaders)
             leaders[led++] = row;

@@ -25,8 +25,9 @@ from dedup.twin import DOUBT, DROPPED, KEPT, NO, UNKNOWN, YES
 LEADERS = 512
 """Leaders of a bucket that a row meets: bounds the cost of buckets full of different rows."""
 
-PATIENCE = 10_000
-"""So few rows that come back meet everybody, and are not set aside again: it saves many turns."""
+PATIENCE = 16
+"""Partners after which a row that came back is set aside again.  The first time one is enough; with one
+each time, chains of partners that are dropped in turn took ninety turns."""
 
 Ints = NDArray[np.int64]
 
@@ -74,11 +75,10 @@ def choose(
     alive, fresh = np.ones(count, np.bool_), np.ones(count, np.bool_)
     states = np.zeros(count, np.uint8)
     while fresh.any():
-        keys, verdicts = _known(pairs)
         met, aside = kernel.collide(
-            signatures, slots, alive, fresh, keys, verdicts,
+            signatures, slots, alive, fresh, _different(pairs),
             bands=shape.bands, rows=shape.rows, limits=limits, leaders=LEADERS,
-            hasty=int(fresh.sum()) > PATIENCE,
+            patience=1 if fresh.all() else PATIENCE,
         )  # fmt: skip
         pairs = _joined(pairs, met, limits)
         states = _settled(pairs, count, threshold, texts)
@@ -88,12 +88,10 @@ def choose(
     return _choice(pairs, states)
 
 
-def _known(pairs: Pairs) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-    """The pairs that were compared exactly: the sorted keys that the kernel looks up, and their verdicts."""
-    pairs = pairs[pairs["exact"]]
-    keys = (pairs["keeper"] << 32 | pairs["row"]).astype(np.uint64)
-    order = np.argsort(keys)
-    return keys[order], pairs["verdict"][order]
+def _different(pairs: Pairs) -> NDArray[np.uint64]:
+    """The pairs that were compared and are not similar, as the sorted keys that the kernel looks up."""
+    pairs = pairs[pairs["exact"] & (pairs["verdict"] == NO)]
+    return np.sort((pairs["keeper"] << 32 | pairs["row"]).astype(np.uint64))
 
 
 def _joined(pairs: Pairs, met: NDArray[np.uint32], limits: bands.Limits) -> Pairs:

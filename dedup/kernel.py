@@ -74,13 +74,12 @@ def collide(
     alive: NDArray[np.bool_],
     fresh: NDArray[np.bool_],
     known: Words,
-    verdicts: Bytes,
     *,
     bands: int,
     rows: int,
     limits: tuple[int, int, int],
     leaders: int,
-    hasty: bool,
+    patience: int,
 ) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
     """Candidate pairs of rows, which are numbered best first; see ``twin.collide``.
 
@@ -89,7 +88,7 @@ def collide(
     """
     out = np.zeros(len(slots), np.uint8)
     found = engine.collide(
-        signatures, slots, alive, fresh, out, known, verdicts, bands, rows, *limits, leaders, hasty
+        signatures, slots, alive, fresh, out, known, bands, rows, *limits, leaders, patience
     )
     return np.frombuffer(found, np.uint32).reshape(-1, 3), out.astype(bool)
 

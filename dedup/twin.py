@@ -18,7 +18,7 @@ BINS = 256
 MOST_WORDS = 64
 ROUNDS = 32
 HEADER_BYTES = 16384
-MOST_DOUBTS, MOST_BETS = 64, 4
+MOST_DOUBTS, LIKELY = 64, 4
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
@@ -166,27 +166,26 @@ def collide(
     fresh: NDArray[np.bool_],
     out: Bytes,
     known: Words,
-    verdicts: Bytes,
     bands: int,
     rows: int,
     low: int,
     middle: int,
     high: int,
     leaders: int,
-    hasty: bool,
+    patience: int,
 ) -> bytes:
     """Candidate pairs, band after band, as uint32 triples (leader, row, equal bins).
 
     A bucket holds the rows that are alive, not set aside, and equal in the band's bins; rows are numbered
     best first.  In a bucket each row meets the *leaders*, the first ``leaders`` rows that were not set
-    aside, best first, if one of the two is fresh.  Below ``low`` equal bins a pair is nothing.  From
-    ``high`` it is certain; between, it is in doubt unless ``known`` (leader << 32 | row, sorted) has its
-    verdict.  In haste a row is set aside (``out``) by the first leader that is certain or known to be
-    similar, or after MOST_BETS doubts with at least ``middle`` equal bins: so a cluster costs its size, not
-    its square.  A row proposes at most MOST_DOUBTS pairs of fewer equal bins.
+    aside, best first, if one of the two is fresh and the pair (leader << 32 | row) is not ``known``, sorted,
+    to be different.  Below ``low`` equal bins a pair is nothing, from ``high`` it is certain, between it is
+    in doubt.  A row is set aside (``out``) after ``patience`` leaders that are certain, of which LIKELY in
+    doubt with at least ``middle`` equal bins count as one: so a cluster costs its size, not its square.  A
+    row proposes at most MOST_DOUBTS pairs of fewer equal bins, and each pair once.
     """
     met = _Meeting(
-        signatures, slots, np.asarray(fresh, bool), out, known, verdicts, (low, middle, high), hasty
+        signatures, slots, np.asarray(fresh, bool), out, known, (low, middle, high), patience
     )
     for band in range(bands):
         here = np.flatnonzero(np.asarray(alive, bool) & (np.asarray(out) == 0))
@@ -209,15 +208,15 @@ class _Meeting:
         fresh: NDArray[np.bool_],
         out: Bytes,
         known: Words,
-        verdicts: Bytes,
         limits: tuple[int, int, int],
-        hasty: bool,
+        patience: int,
     ) -> None:
         self.signatures, self.slots, self.fresh, self.out = signatures, slots, fresh, out
-        self.known = dict(zip(known.tolist(), verdicts.tolist(), strict=True))
-        self.limits, self.hasty = limits, hasty
+        self.known = set(known.tolist())
+        self.limits, self.patience = limits, patience
         self.doubts, self.bets = [0] * len(slots), [0] * len(slots)
         self.found: list[tuple[int, int, int]] = []
+        self.met: set[tuple[int, int]] = set()
 
     def bucket(self, bucket: Ints, leaders: int) -> None:
         """Every leader in turn against all the rows after it that are still in."""
@@ -236,20 +235,18 @@ class _Meeting:
 
     def pair(self, leader: int, row: int, bins: int) -> None:
         low, middle, high = self.limits
-        verdict = self.known.get(leader << 32 | row) if bins < high else None
-        if bins < low or verdict == NO:
+        known = bins < high and leader << 32 | row in self.known
+        if bins < low or known or (leader, row) in self.met:
             return
-        if bins >= high or verdict == YES:
-            self.out[row] = self.hasty
-        elif bins >= middle:
-            self.bets[row] += 1
-            self.out[row] = self.hasty and self.bets[row] == MOST_BETS
+        if bins >= middle:
+            self.bets[row] += LIKELY if bins >= high else 1
+            self.out[row] = self.bets[row] >= LIKELY * self.patience
         else:
             self.doubts[row] += 1
             if self.doubts[row] > MOST_DOUBTS:
                 return
-        if verdict is None:
-            self.found.append((leader, row, bins))
+        self.met.add((leader, row))
+        self.found.append((leader, row, bins))
 
 
 def jaccard(
