@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from corpus import Table
 from evals.account import Tables
 
@@ -144,13 +142,13 @@ def source(tables: Tables) -> str:
     return str(settings.get("source", "model"))
 
 
-def left_out_suites(tables: Tables) -> list[str]:
-    """Suites that were asked for and whose problems could not be had."""
+def suite_sizes(tables: Tables) -> dict[str, int]:
+    """How many problems each suite has; 0 for one that was asked for and could not be had."""
     if "evals problems" not in tables:
-        return []
+        return {}
     table = tables["evals problems"]
-    present = table.scan().select(pl.col("suite").unique()).collect()["suite"].to_list()
-    return [suite for suite in table.manifest["settings"].get("suites", ()) if suite not in present]
+    found = dict(table.scan().group_by("suite").len().sort("suite").collect().iter_rows())
+    return dict.fromkeys(table.manifest["settings"].get("suites", ()), 0) | found
 
 
 def verdict_counts(table: Table) -> dict[str, dict[str, int]]:

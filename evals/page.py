@@ -252,7 +252,7 @@ def _verdicts(tables: Tables, settings: Report) -> dict[str, Any]:
         return {"suites": []}
     counts = outcomes.verdict_counts(tables["evals judge"])
     suites = list(outcomes.samples(tables, settings.samples))
-    scores = outcomes.scores(tables)
+    scores, sizes = outcomes.scores(tables), outcomes.suite_sizes(tables)
     total = sum(sum(found.values()) for found in counts.values())
     return {
         "suites": suites,
@@ -262,7 +262,8 @@ def _verdicts(tables: Tables, settings: Report) -> dict[str, Any]:
         "sampled": "evals sample" in tables,
         "source": outcomes.source(tables),
         "sandbox": tables["evals judge"].manifest.get("sandbox", {}),
-        "left_out_suites": outcomes.left_out_suites(tables),
+        "suite_sizes": sizes,
+        "left_out_suites": [suite for suite, size in sizes.items() if not size],
         "samples_left_out": total - sum(len(found) for _, found in suites),
         "charts": {"scores": _score_chart(scores, outcomes.source(tables))},
     }
