@@ -46,7 +46,7 @@ RejectRow = tuple[str, str, str | None, int, int]
 def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, workers: int) -> corpus.Table:
     """Write the table of files of all repos listed at ``src``."""
     repos = corpus.read(src, "repos")
-    listed = _listed(src)
+    listed = _listed(src, repos.digest)
     cache = cache or _default_cache()
     with corpus.building(dst, "files", made_by=VERB, settings=settings, inputs=[repos]) as out:
         if isinstance(out, corpus.Table):
@@ -54,7 +54,8 @@ def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, worke
         left = out.left(sorted(listed))
         missing = _obtain({unit: listed[unit] for unit in left}, cache)
         _refuse_too_few(missing, listed, settings.missing)
-        work = partial(_read_unit, out=out, src=src, settings=settings, cache=cache, missing=missing)
+        read = partial(_read_unit, src=src, digest=repos.digest, settings=settings, cache=cache)
+        work = partial(read, out=out, missing=missing)
         passes.each(work, left, label="reading repos", workers=workers)
         return out.seal()
 
@@ -178,11 +179,12 @@ def _read_unit(
     *,
     out: corpus.Output,
     src: Path,
+    digest: str,
     settings: Fetch,
     cache: Path,
     missing: dict[str, OutOfReach],
 ) -> None:
-    repo = _listed(src)[unit]
+    repo = _listed(src, digest)[unit]
     caps = Caps(settings.max_file_bytes, settings.max_repo_bytes, settings.max_repo_files, settings.max_ratio)
     try:
         if unit in missing:
@@ -197,8 +199,11 @@ def _read_unit(
 
 
 @once
-def _listed(src: Path) -> dict[str, Repo]:
-    """The listed repos by the name of their unit of work, which does not depend on the other repos."""
+def _listed(src: Path, digest: str) -> dict[str, Repo]:
+    """The listed repos by the name of their unit of work, which does not depend on the other repos.
+
+    ``digest`` is the table's, so that a table that was written anew is read anew.
+    """
     rows = corpus.read(src, "repos").scan().collect().to_dicts()
     return {_unit(row["repo"]): Repo(**row) for row in rows}
 

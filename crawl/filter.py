@@ -26,7 +26,7 @@ def filter_files(src: Path, dst: Path, settings: Filter, workers: int) -> corpus
         if isinstance(out, corpus.Table):
             return out
         units = out.left(Path(shard.name).stem for shard in files.shards())
-        work = partial(_filter_shard, out=out, src=src, settings=settings)
+        work = partial(_filter_shard, out=out, src=src, digest=files.digest, settings=settings)
         passes.each(work, units, label="filtering", workers=workers)
         return out.seal()
 
@@ -43,8 +43,8 @@ def failed(file: rules.File, license_: str | None, settings: Filter) -> tuple[st
     return rules.first_failed(file, chosen)
 
 
-def _filter_shard(unit: str, *, out: corpus.Output, src: Path, settings: Filter) -> None:
-    files = _files(src)
+def _filter_shard(unit: str, *, out: corpus.Output, src: Path, digest: str, settings: Filter) -> None:
+    files = _files(src, digest)
     shard = next(shard for shard in files.shards() if Path(shard.name).stem == unit)
     kept: list[pa.RecordBatch] = []
     rejected: list[tuple[str, str, str | None, int, int]] = []
@@ -62,5 +62,6 @@ def _filter_shard(unit: str, *, out: corpus.Output, src: Path, settings: Filter)
 
 
 @once
-def _files(src: Path) -> corpus.Table:
+def _files(src: Path, digest: str) -> corpus.Table:
+    """The table of that digest, opened once in every process."""
     return corpus.read(src, "files")

@@ -115,7 +115,8 @@ def letters(text: str) -> int:
 def visible_text(page: str) -> str:
     """What a browser would show of a page: no tags, comments, scripts or styles; white space as one blank.
 
-    One pass in linear time: the standard library's parser takes minutes for hostile pages.
+    One pass in linear time: Python 3.11's own parser is quadratic on hostile pages (40 KB of ``<!--`` take
+    it 1.8 s, 80 KB four times that) and fails on some.
 
     >>> visible_text("<p>Hello<script>x()</script> &amp; <b>bye</b>")
     'Hello & bye'
