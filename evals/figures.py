@@ -112,7 +112,7 @@ def histogram(
     title: str, x_label: str, y_label: str, edges: Sequence[float], counts: Sequence[int]
 ) -> Markup:
     """Columns between neighbouring ``edges``, each with its count above it."""
-    highest = ticks(0, max(counts, default=1) or 1)[-1]
+    highest = ticks(0, max(5, *counts))[-1]  # no half rows on the axis
     frame = Frame(56, WIDTH - 12, 56, 226, (edges[0], edges[-1]), (0, highest))
     drawn = list(_axes(frame, x_label, y_label, 264))
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
@@ -194,14 +194,15 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round numbers from at most ``low`` to at least ``high``.
 
     >>> ticks(0, 9.2)
-    [0, 2, 4, 6, 8, 10]
+    [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
     """
-    span = (high - low) or abs(high) or 1.0
-    rough = span / (most - 1)
+    largest = max(abs(low), abs(high))
+    span = high - low if high - low > 1e-6 * largest else largest or 1.0
+    rough = max(span, 1e-99) / (most - 1)
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
+    return [float(f"{number * step:.12g}") for number in range(first, max(last, first + 1) + 1)]
 
 
 def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
