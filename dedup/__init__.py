@@ -9,20 +9,27 @@ where the signatures leave a doubt; ``docs/dedup.md`` says what that costs and w
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dedup.config import Scan
 
 if TYPE_CHECKING:
-    from dedup.scan import scan
+    from dedup.algorithm import scan
+    from dedup.report import explain, plan, stats
 
-__all__ = ["Scan", "scan"]
+__all__ = ["Scan", "explain", "plan", "scan", "stats"]
+
+_HOMES = {
+    "scan": "dedup.algorithm",
+    "explain": "dedup.report",
+    "plan": "dedup.report",
+    "stats": "dedup.report",
+}
 
 
 def __getattr__(name: str) -> Any:
     """The verbs are imported when they are first used, so that ``dedup --help`` is quick."""
-    if name == "scan":
-        from dedup.scan import scan
-
-        return scan
-    raise AttributeError(f"module 'dedup' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dedup' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -25,3 +25,39 @@ def scan(*paths: Path, settings: Scan = Scan(), workers: int = 0) -> corpus.Tabl
     if len(paths) < 2:
         raise Refusal("give at least one source and where the result goes: dedup scan SRC… DST.")
     return dedup.scan(paths[:-1], paths[-1], settings, workers)
+
+
+@app.command
+def plan(*paths: Path, settings: Scan = Scan(), workers: int = 0) -> None:
+    """Print what a scan would take in time, memory and disk, from the footers of parquet files.
+
+    Args:
+        paths: SRC…, as for scan.
+        workers: Processes; 0 is one per processor.
+    """
+    if not paths:
+        raise Refusal("give at least one source: dedup plan SRC….")
+    print(dedup.plan(paths, settings, workers))
+
+
+@app.command
+def explain(table: Path, row: str, other: str | None = None, /) -> None:
+    """Print why a row was dropped or what was dropped for it, and how the two texts differ.
+
+    Args:
+        table: What scan wrote.
+        row: An id.
+        other: Another id to show the difference to.
+    """
+    print(dedup.explain(table, row, other))
+
+
+@app.command
+def stats(table: Path, /, *, top: int = 10) -> None:
+    """Print the largest clusters, the losses by reason, repo and language, and a histogram of similarity.
+
+    Args:
+        table: What scan wrote.
+        top: Lines per list.
+    """
+    print(dedup.stats(table, top))

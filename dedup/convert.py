@@ -2,20 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.json
+import pyarrow.parquet as pq
+
 from corpus import Refusal
-from dedup.config import Scan
+
+log = logging.getLogger(__name__)
+
+GROUP_BYTES = 8 << 20
+"""A row group of a converted file is cut at about this much text."""
+
+JSON = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json.gz", ".json.zst", ".ndjson", ".json")
 
 
-def parquet_files(path: Path, settings: Scan, work: Path) -> Iterator[tuple[str, Path]]:
-    """The parquet files that hold the rows of ``path``, each with a name for its shard."""
-    if path.is_file() and path.suffix == ".parquet":
-        yield path.stem, path
-        return
-    found = sorted(path.rglob("*.parquet"))
-    if not found:
-        raise Refusal(f"{path} holds no parquet files.")
-    for file in found:
-        yield "-".join(file.relative_to(path).with_suffix("").parts), file
+def parquet_files(path: Path, work: Path) -> Iterator[tuple[str, Path]]:
+    """The parquet files that hold the rows of ``path``, each with a name for its shard.
+
+    Args:
+        path: A file or directory; what it holds first of: parquet, Arrow, jsonl, files of code.
+        work: Where other formats are converted to; what is there already is not converted again.
+    """
+    if not path.exists():
+        raise Refusal(f"{path} does not exist: give a finished table, parquet, jsonl or a folder of code.")
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for suffixes, batches in (
+        ((".parquet",), None),
+        ((".arrow",), _arrow),
+        (JSON[:-1], _json),
+        (JSON, _json),
+    ):
+        found = [file for file in files if file.name.endswith(suffixes)]
+        if suffixes == JSON and path.is_dir():
+            break  # a folder of code may well hold .json files
+        if found:
+            for file in found:
+                name = "-".join(file.relative_to(path).parts) if path.is_dir() else file.name
+                stem = name.removesuffix(next(s for s in suffixes if name.endswith(s)))
+                yield stem, file if batches is None else _converted(batches(file), work / f"{stem}.parquet")
+            return
+    if not path.is_dir():
+        raise Refusal(f"{path} is no parquet, jsonl or arrow file: convert it, or give the folder of code.")
+    yield "files", _converted(_folder(path, files), work / "files.parquet")
+
+
+def _converted(batches: Iterable[pa.RecordBatch], final: Path) -> Path:
+    if final.exists():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    aside = final.with_name(f".{final.name}.part")
+    writer: pq.ParquetWriter | None = None
+    held: list[pa.RecordBatch] = []
+    try:
+        for batch in batches:
+            writer = writer or pq.ParquetWriter(aside, batch.schema, compression="zstd")
+            held.append(batch)
+            if sum(part.nbytes for part in held) >= GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(held))
+                held = []
+        if writer is None:
+            raise Refusal(f"{final.stem}: there are no rows in it: leave it out.")
+        if held:
+            writer.write_table(pa.Table.from_batches(held))
+    finally:
+        if writer is not None:
+            writer.close()
+    aside.replace(final)
+    return final
+
+
+def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
+    """Batches of a file as Hugging Face ``datasets`` saves them (stream format), or of a Feather file."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            try:
+                reader = pa.ipc.open_stream(source)
+            except pa.ArrowInvalid:
+                reader = pa.ipc.open_file(source)
+                yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
+                return
+            yield from reader
+    except (pa.ArrowInvalid, OSError) as error:
+        raise Refusal(f"{path} is damaged or not Arrow ({_first_line(error)}): leave it out.") from None
+
+
+def _json(path: Path) -> Iterator[pa.RecordBatch]:
+    """Batches of a file of one JSON object per line; the first block of lines settles the columns."""
+    schema: pa.Schema | None = None
+    try:
+        for block in _blocks(path):
+            parse = pa.json.ParseOptions(
+                explicit_schema=schema, unexpected_field_behavior="error" if schema else "infer"
+            )
+            read = pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
+            table = pa.json.read_json(io.BytesIO(block), read_options=read, parse_options=parse)
+            schema = schema or table.schema
+            yield from table.select(schema.names).to_batches()
+    except (pa.ArrowInvalid, OSError, EOFError) as error:
+        raise Refusal(
+            f"{path} is not one kind of JSON object per line ({_first_line(error)}): mend it."
+        ) from None
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Whole lines, about ``GROUP_BYTES`` at a time."""
+    rest = b""
+    with pa.input_stream(str(path), compression="detect") as stream:
+        while more := stream.read(GROUP_BYTES):
+            block, newline, tail = more.rpartition(b"\n")
+            if newline:
+                yield rest + block + newline
+                rest = tail
+            else:
+                rest += more
+    if rest.strip():
+        yield rest
+
+
+def _folder(path: Path, files: list[Path]) -> Iterator[pa.RecordBatch]:
+    """Every text file below ``path``, by its path; hidden, linked and binary files are passed over."""
+    schema = pa.schema([("id", pa.large_string()), ("path", pa.large_string()), ("text", pa.large_string())])
+    passed = 0
+    for file in files:
+        name = file.relative_to(path)
+        if any(part.startswith(".") for part in name.parts) or file.is_symlink():
+            continue
+        raw = file.read_bytes()
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:
+            passed += 1
+            continue
+        yield pa.record_batch([[name.as_posix()], [name.as_posix()], [text]], schema=schema)
+    if passed:
+        log.info("%s: %s files are not UTF-8 text and were passed over", path, f"{passed:,}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")

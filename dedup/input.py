@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 import corpus
 from corpus import Refusal
+from dedup import convert
 from dedup.config import Scan
 
 UNIT_BYTES = 64 << 20
@@ -65,10 +66,6 @@ class Source:
     units: tuple[Unit, ...]
     columns: Columns
     schema: pa.Schema
-    table: str
-    """Name of the table that is written."""
-    tables: tuple[corpus.Table, ...] = ()
-    pins: tuple[tuple[str, str], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -102,44 +99,52 @@ class Source:
                     at += batch.num_rows
 
 
-def open_source(paths: Iterable[Path], settings: Scan, work: Path) -> Source:
-    """Find out what ``paths`` are.
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, before anything of it is read."""
+
+    paths: tuple[Path, ...]
+    tables: tuple[corpus.Table, ...]
+    pins: dict[str, str]
+
+    @property
+    def table(self) -> str:
+        """Name of the table that is written: that of the sources if they are tables of one kind."""
+        kinds = {str(table.manifest["table"]).split("/")[0] for table in self.tables}
+        return kinds.pop() if len(kinds) == 1 and not self.pins else "unique"
+
+
+def request(paths: Iterable[Path]) -> Request:
+    """Tell finished tables from other sources."""
+    given = tuple(paths)
+    sealed = [(path / "manifest.json").exists() or (path / corpus.LOCK).exists() for path in given]
+    tables = tuple(corpus.read(path) for path, is_table in zip(given, sealed, strict=True) if is_table)
+    others = [path for path, is_table in zip(given, sealed, strict=True) if not is_table]
+    return Request(given, tables, {f"source {i}": _pin(path) for i, path in enumerate(others)})
+
+
+def open_source(asked: Request, settings: Scan, work: Path) -> Source:
+    """Find the rows and the columns of a request.
 
     Args:
-        paths: Finished tables, parquet files, or directories of them.
         settings: Names of columns.
         work: Where files that are not parquet are converted to.
     """
-    from dedup import convert
-
+    tables = {table.path: table for table in asked.tables}
     units: list[Unit] = []
-    tables, pins, kinds = [], [], set()
-    for number, path in enumerate(paths):
-        if (path / "manifest.json").exists() or (path / corpus.LOCK).exists():
-            table = corpus.read(path)
-            tables.append(table)
-            kinds.add(str(table.manifest["table"]).split("/")[0])
-            files = [(Path(shard.name).stem, table.file(shard)) for shard in table.shards()]
-            for name, file in files:
-                units.append(_whole(name, file))
+    for number, path in enumerate(asked.paths):
+        if path in tables:
+            shards = tables[path].shards()
+            units += [_whole(Path(shard.name).stem, tables[path].file(shard)) for shard in shards]
         else:
-            kinds.add("unique")
-            pins.append((f"source {number}", _pin(path)))
-            for name, file in convert.parquet_files(path, settings, work / f"source-{number}"):
+            for name, file in convert.parquet_files(path, work / f"source-{number}"):
                 units.extend(_parts(name, file))
     if not units:
         raise Refusal(
             "there are no rows to compare: give a finished table, parquet, jsonl or a folder of code."
         )
     schema = _one_schema(units)
-    return Source(
-        tuple(_numbered(units)),
-        columns_of(schema, settings, units[0].path),
-        schema,
-        kinds.pop() if len(kinds) == 1 else "unique",
-        tuple(tables),
-        tuple(pins),
-    )
+    return Source(tuple(_numbered(units)), columns_of(schema, settings, units[0].path), schema)
 
 
 def columns_of(schema: pa.Schema, settings: Scan, where: Path) -> Columns:
@@ -153,14 +158,8 @@ def columns_of(schema: pa.Schema, settings: Scan, where: Path) -> Columns:
     text = find("text", settings.text, TEXT)
     if not text:
         raise Refusal(f"{where} has no column {', '.join(TEXT)}: name the text with --text.")
-    kind = schema.field(text).type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        raise Refusal(f"{where}: column {text} holds {kind}, not text: give --text another column.")
-    level = (
-        "level"
-        if "level" in schema.names and schema.field("level").type in (pa.string(), corpus_text())
-        else ""
-    )
+    if not _is_text(schema.field(text).type):
+        raise Refusal(f"{where}: column {text} holds {schema.field(text).type}: name the text with --text.")
     spans = schema.field("files").type if "files" in schema.names else None
     has_spans = (
         spans is not None
@@ -173,14 +172,13 @@ def columns_of(schema: pa.Schema, settings: Scan, where: Path) -> Columns:
         find("id", settings.id, ID),
         find("repo", settings.repo, REPO),
         find("language", settings.language, LANGUAGE),
-        level,
+        "level" if "level" in schema.names and _is_text(schema.field("level").type) else "",
         "files" if has_spans else "",
     )
 
 
-def corpus_text() -> pa.DataType:
-    """The type of text columns in our own tables."""
-    return pa.large_string()
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def metadata_of(path: Path) -> pq.FileMetaData:
@@ -238,8 +236,8 @@ def _one_schema(units: list[Unit]) -> pa.Schema:
 
 def _pin(path: Path) -> str:
     """Changes when a file below ``path`` does: by name, size and time of change."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     if not path.exists():
         raise Refusal(f"{path} does not exist: give a finished table, parquet, jsonl or a folder of code.")
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     facts = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(repr(facts).encode()).hexdigest()

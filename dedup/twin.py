@@ -184,9 +184,7 @@ def collide(
     doubt with at least ``middle`` equal bins count as one: so a cluster costs its size, not its square.  A
     row proposes at most MOST_DOUBTS pairs of fewer equal bins, and each pair once.
     """
-    met = _Meeting(
-        signatures, slots, np.asarray(fresh, bool), out, known, (low, middle, high), patience
-    )
+    met = _Meeting(signatures, slots, np.asarray(fresh, bool), out, known, (low, middle, high), patience)
     for band in range(bands):
         here = np.flatnonzero(np.asarray(alive, bool) & (np.asarray(out) == 0))
         keys = np.ascontiguousarray(signatures[slots[here], band * rows : (band + 1) * rows])

@@ -26,4 +26,4 @@ def test_a_stage_answers_help_without_loading_anything_heavy_or_another_stage(st
 
 
 def test_the_whole_of_dedup_stays_light() -> None:
-    assert not loaded("dedup.cli", "dedup.scan") & (HEAVY | (STAGES - {"dedup"}))
+    assert not loaded("dedup.cli", "dedup.algorithm") & (HEAVY | (STAGES - {"dedup"}))

@@ -89,7 +89,7 @@ def test_every_dropped_row_has_a_kept_partner(seed, threshold, change):
 
 
 def test_a_chain_is_not_pulled_down_link_by_link():
-    """Each link is 0.8 like the next: components would keep one of 60, and far links have nothing in common."""
+    """Each link is 0.8 like the next: components would keep one of 60, far links have nothing in common."""
     texts = Sets([set(range(11 * i, 11 * i + 100)) for i in range(60)])
     choice = choose(texts, 0.75)
     check_guarantee(texts, choice, 0.75)

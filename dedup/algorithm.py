@@ -24,7 +24,7 @@ import corpus
 import passes
 from dedup import bands, keep
 from dedup.config import Scan, resolve
-from dedup.input import Source, Unit, open_source
+from dedup.input import Source, Unit, open_source, request
 from dedup.order import Order
 from dedup.sketch import Sketches, sketch
 from dedup.verify import Texts
@@ -50,18 +50,14 @@ def scan(
     settings = resolve(settings or Scan())
     dst = Path(dst)
     work = dst / ".work"
-    source = open_source([Path(path) for path in sources], settings, work)
+    asked = request(Path(path) for path in sources)
     with corpus.building(
-        dst,
-        source.table,
-        made_by="dedup scan",
-        settings=settings,
-        inputs=source.tables,
-        **dict(source.pins),
+        dst, asked.table, made_by="dedup scan", settings=settings, inputs=asked.tables, **asked.pins
     ) as out:
         if isinstance(out, corpus.Table):
             return out
         work.mkdir(exist_ok=True)
+        source = open_source(asked, settings, work)
         left = out.left([unit.name for unit in source.units])
         if left:
             fates = work / "fates.parquet"
@@ -69,7 +65,7 @@ def scan(
                 _publish(_fates(source, settings, work, workers), fates)
             passes.each(partial(_write, out, source, work), left, label="writing", workers=workers)
         shutil.rmtree(work, ignore_errors=True)
-        return out.seal(sources=[str(Path(path).absolute()) for path in sources])
+        return out.seal(sources=[str(path.absolute()) for path in asked.paths])
 
 
 def _fates(source: Source, settings: Scan, work: Path, workers: int) -> pl.DataFrame:
