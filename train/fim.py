@@ -13,12 +13,9 @@ from typing import Literal, NamedTuple
 Mode = Literal["text", "psm", "spm"]
 
 NOT_CODE = frozenset(
-    {
-        *("CSV", "HTML", "JSON", "JSON5", "Jupyter", "Jupyter Notebook", "Markdown", "RMarkdown"),
-        *("reStructuredText", "SVG", "Text", "TOML", "TSV", "XML", "YAML"),
-    }
+    {"html", "json", "jupyter-notebook", "markdown", "restructuredtext", "rmarkdown", "yaml"}
 )
-"""Prose, data and pages stay left-to-right: infilling is a skill for code.  Names in any case."""
+"""Languages that stay left-to-right: prose, pages and data; infilling is a skill for code."""
 
 
 class Draw(NamedTuple):
@@ -53,7 +50,7 @@ def draw(key: str, seed: int, rate: float, spm_rate: float = 0.0) -> Draw:
 
 def is_code(language: str) -> bool:
     """Whether documents of this language are cut at all."""
-    return language.casefold() not in _NOT_CODE
+    return language not in NOT_CODE
 
 
 def cuts(characters: int, drawn: Draw) -> tuple[int, int]:
@@ -75,6 +72,3 @@ def arrange(
         return [begin, *prefix, missing, *suffix, end, *middle]
     assert mode == "spm", f"{mode} has no holes"
     return [missing, *suffix, begin, *prefix, end, *middle]
-
-
-_NOT_CODE = frozenset(language.casefold() for language in NOT_CODE)

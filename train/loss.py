@@ -59,8 +59,14 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *of_loss: Tensor) -> tuple[Tensor | None, ...]:
         of_hidden, of_head = ctx.saved_tensors
-        scale = of_loss[0]
-        return of_hidden * scale.to(of_hidden.dtype), (of_head * scale).to(ctx.head_type), None, None, None
+        scale = of_loss[0]  # fp32: rounded to bf16 it would be wrong by up to 0.4 % for all tokens alike
+        return (
+            (of_hidden.float() * scale).to(of_hidden.dtype),
+            (of_head * scale).to(ctx.head_type),
+            None,
+            None,
+            None,
+        )
 
 
 def _losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from corpus import Refusal
 from schemas import SCHEMAS
 from train import fim, pieces, tokenizer
 from train.config import Pack
-from train.plan import candidates, plan
+from train.plan import candidates, hold_out, plan
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,12 @@ def write(
     """
     if settings.length < SHORTEST:
         raise Refusal(f"--length {settings.length} is too short: give at least {SHORTEST}.")
-    cut = _tokenised(out, src, words, settings, workers)
+    sizes = src.scan().select("id", "repo", "bytes").collect()
+    held_out = hold_out(sorted(sizes["repo"].unique()), settings)
+    wanted = candidates(sizes, held_out, settings)
+    cut = _tokenised(out, src, words, settings, wanted, workers)
     rows = cut.scan("pieces").collect()
-    placed = plan(rows, settings)
+    placed = plan(rows, held_out, settings)
     if placed.filter(split="train").is_empty():
         raise Refusal(f"no document of {src.path} is left to train on: look at max_tokens and min_tokens.")
     loaded = tokenizer.load(words.path)
@@ -102,7 +105,12 @@ def facts(placed: pl.DataFrame, settings: Pack) -> dict[str, Any]:
 
 
 def _tokenised(
-    out: corpus.Output, src: corpus.Table, words: corpus.Table, settings: Pack, workers: int
+    out: corpus.Output,
+    src: corpus.Table,
+    words: corpus.Table,
+    settings: Pack,
+    wanted: frozenset[str] | None,
+    workers: int,
 ) -> corpus.Table:
     """The pieces of all documents, in a table below ``out`` that goes when the rows are written."""
     opened = corpus.building(
@@ -112,7 +120,6 @@ def _tokenised(
         if isinstance(aside, corpus.Table):
             return aside
         units = aside.left(sorted(Path(shard.name).stem for shard in src.shards()))
-        wanted = candidates(src.scan().select("id", "repo", "bytes").collect(), settings)
         work = partial(_tokenise, aside, src, words.path, settings, wanted)
         passes.each(work, units, label="tokenise", workers=workers)
         return aside.seal()

@@ -21,11 +21,12 @@ VALID_BUDGET = 10
 """The held-out split gets at most a tenth of ``max_tokens``."""
 
 
-def candidates(documents: pl.DataFrame, settings: Pack) -> frozenset[str] | None:
+def candidates(documents: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> frozenset[str] | None:
     """Ids of the documents worth tokenising: in the order of their hash, until their bytes cover the budget.
 
     Args:
         documents: ``id``, ``repo`` and ``bytes`` of every document.
+        held_out: The repos of the validation split.
 
     Returns:
         None if there is no budget: all of them.
@@ -33,7 +34,7 @@ def candidates(documents: pl.DataFrame, settings: Pack) -> frozenset[str] | None
     if not settings.max_tokens:
         return None
     chosen: set[str] = set()
-    for side, budget in _sides(documents, settings):
+    for side, budget in _sides(documents, held_out, settings):
         left = budget * BYTES_PER_TOKEN
         for _, key, size in _by_hash(side.select("id", "bytes"), settings):
             if left > 0:
@@ -42,23 +43,25 @@ def candidates(documents: pl.DataFrame, settings: Pack) -> frozenset[str] | None
     return frozenset(chosen)
 
 
-def plan(rows: pl.DataFrame, settings: Pack) -> pl.DataFrame:
+def plan(rows: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> pl.DataFrame:
     """The pieces that are packed, with their place, in the order of the rows.
 
     Args:
         rows: One row per piece: ``document``, ``repo``, ``number`` in the document, ``tokens`` (a count).
+        held_out: The repos of the validation split.
 
     Returns:
         The rows given, less those of documents that the budget leaves out, with ``split``, ``sequence``
         and ``start`` (where the piece stands) and ``token`` (how many of the document's come before it).
     """
-    held_out = hold_out(sorted(rows["repo"].unique()), settings)
     rows = rows.with_columns(
         token=pl.col("tokens").cum_sum().over("document", order_by="number") - pl.col("tokens"),
-        split=pl.when(pl.col("repo").is_in(held_out)).then(pl.lit("valid")).otherwise(pl.lit("train")),
+        split=pl.when(pl.col("repo").is_in(list(held_out))).then(pl.lit("valid")).otherwise(pl.lit("train")),
     )
     if settings.max_tokens:
-        rows = pl.concat([_affordable(side, budget, settings) for side, budget in _sides(rows, settings)])
+        rows = pl.concat(
+            [_affordable(side, budget, settings) for side, budget in _sides(rows, held_out, settings)]
+        )
     return pl.concat([place(rows.filter(split=split), settings) for split in ("train", "valid")])
 
 
@@ -117,11 +120,10 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[tuple[int, int]]:
     return places
 
 
-def _sides(rows: pl.DataFrame, settings: Pack) -> list[tuple[pl.DataFrame, int]]:
+def _sides(rows: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> list[tuple[pl.DataFrame, int]]:
     """What is trained on and what is held out, each with its budget of tokens."""
-    held_out = pl.col("repo").is_in(hold_out(sorted(rows["repo"].unique()), settings))
-    budget = settings.max_tokens
-    return [(rows.filter(~held_out), budget), (rows.filter(held_out), budget // VALID_BUDGET)]
+    held, budget = pl.col("repo").is_in(list(held_out)), settings.max_tokens
+    return [(rows.filter(~held), budget), (rows.filter(held), budget // VALID_BUDGET)]
 
 
 def _affordable(rows: pl.DataFrame, budget: int, settings: Pack) -> pl.DataFrame:

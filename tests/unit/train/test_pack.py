@@ -1,0 +1,101 @@
+"""Packed rows: every document is accounted for, whatever the number of workers and after any kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import corpus
+from corpus import Refusal
+from train import cli
+from train.batches import Rows
+
+from .conftest import PACK
+
+
+def test_documents_in_are_documents_packed_and_rejects(documents: corpus.Table, tokens: corpus.Table) -> None:
+    given = set(documents.scan().select("id").collect()["id"])
+    packed = set(tokens.scan("spans").select("document").collect()["document"])
+    rejected = tokens.scan("rejects").collect()
+    assert packed | set(rejected["key"]) == given and not packed & set(rejected["key"])
+    assert tokens.counts == {"in": len(given), "out": len(packed), "rejected": {"too_short": 1}}
+
+
+def test_a_budget_rejects_the_rest_by_name(
+    documents: corpus.Table, words: corpus.Table, tmp_path: Path
+) -> None:
+    few = cli.pack(documents.path, words.path, tmp_path / "few", settings=replace(PACK, max_tokens=12_000))
+    counts = few.counts
+    assert counts["in"] == len(documents.scan().collect()) == counts["out"] + sum(counts["rejected"].values())
+    assert counts["rejected"]["token_budget"] > 0 and few.manifest["train"]["tokens"] <= 12_000
+
+
+def test_one_and_two_workers_write_the_same_bytes(
+    documents: corpus.Table, words: corpus.Table, tokens: corpus.Table, tmp_path: Path
+) -> None:
+    other = cli.pack(documents.path, words.path, tmp_path / "two", settings=PACK, workers=2)
+    assert other.digest == tokens.digest
+
+
+def test_rows_hold_the_pieces_that_spans_tell_and_padding(tokens: corpus.Table) -> None:
+    spans = tokens.scan("spans").filter(split="train").collect()
+    array = np.load(tokens.file(next(s for s in tokens.shards() if s.name.startswith("train"))))
+    assert array.dtype == np.uint16 and array.shape == (spans["sequence"].max() + 1, 128)
+    filled = np.zeros(array.shape, int)
+    for row, start, end in spans.select("sequence", "start", "end").iter_rows():
+        filled[row, start:end] += 1
+    pad = json.loads((tokens.path / "manifest.json").read_text())["train"]["fill"]
+    assert filled.max() == 1 and filled.mean() == pytest.approx(pad, abs=1e-5) and pad > 0.97
+
+
+def test_token_offsets_count_along_each_document(tokens: corpus.Table) -> None:
+    spans = tokens.scan("spans").sort("document", "token").collect()
+    for _, pieces in spans.group_by("document"):
+        sizes = (pieces["end"] - pieces["start"]).to_list()
+        assert pieces["token"].to_list() == [sum(sizes[:n]) for n in range(len(sizes))]
+
+
+def test_held_out_repos_are_in_no_training_row(documents: corpus.Table, tokens: corpus.Table) -> None:
+    repos = dict(documents.scan().select("id", "repo").collect().iter_rows())
+    spans = tokens.scan("spans").select("split", "document").unique().collect()
+    sides = {split: {repos[d] for s, d in spans.iter_rows() if s == split} for split in ("train", "valid")}
+    assert sides["valid"] and not sides["train"] & sides["valid"]
+
+
+def test_a_killed_packing_resumes_to_the_same_digest(
+    documents: corpus.Table, words: corpus.Table, tokens: corpus.Table, tmp_path: Path
+) -> None:
+    program = (
+        "import sys, pathlib\nfrom train import cli\nfrom train.config import Pack\n"
+        f"cli.pack(*map(pathlib.Path, sys.argv[1:]), settings={PACK!r}, workers=1)\n"
+    )
+    paths = [str(documents.path), str(words.path), str(tmp_path / "killed")]
+    process = subprocess.Popen([sys.executable, "-c", program, *paths])
+    units = tmp_path / "killed" / "pieces" / ".units"
+    while process.poll() is None and not (units.exists() and any(units.glob("*.json"))):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with pytest.raises(Refusal, match=r"no manifest\.json"):
+        corpus.read(tmp_path / "killed")
+    assert cli.pack(*map(Path, paths), settings=PACK, workers=1).digest == tokens.digest
+
+
+def test_rows_too_short_for_a_piece_are_refused(
+    documents: corpus.Table, words: corpus.Table, tmp_path: Path
+) -> None:
+    with pytest.raises(Refusal, match="--length 8 is too short"):
+        cli.pack(documents.path, words.path, tmp_path / "short", settings=replace(PACK, length=8))
+
+
+def test_the_reader_knows_how_many_rows_there_are(tokens: corpus.Table, rows: Rows) -> None:
+    assert len(rows) == tokens.manifest["train"]["sequences"]
