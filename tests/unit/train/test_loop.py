@@ -125,6 +125,12 @@ def test_a_tokenizer_that_did_not_make_the_rows_is_refused(
         cli.pretrain(tokens.path, other.path, tmp_path / "model", settings=TRAIN)
 
 
+@pytest.mark.parametrize("name", ["tokens", "batch", "micro_batch", "valid_every", "checkpoint_every"])
+def test_sizes_below_one_are_refused_by_name(words: corpus.Table, name: str) -> None:
+    with pytest.raises(Refusal, match=f"{name} is 0: give at least 1"):
+        loop.start(words, replace(TRAIN, **{name: 0}), 127)
+
+
 def test_a_torn_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
     cpu = torch.device("cpu")
     for step in (1, 2, 3):
