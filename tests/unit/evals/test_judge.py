@@ -1,0 +1,133 @@
+"""From samples to verdicts and scores, through the verbs' own functions and real tables."""
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+import corpus
+from evals import judge
+from evals.config import Judge, Sample
+from evals.judge import cut, judge_samples, self_test, tally
+from evals.problems import read_problems
+from evals.sample import COLUMNS, write_samples
+from evals.slot import job, main, watch
+
+QUICK = Judge(seconds=2.0, memory_mb=256)
+
+
+def samples_of(problems, dst, **settings):
+    return write_samples(problems.path, dst / "none", dst / "samples", Sample(**settings))
+
+
+def given(problems, dst, rows):
+    """A table of samples as another tool might have written it."""
+    with corpus.building(dst, "samples", made_by="evals sample", settings={}, inputs=[problems]) as out:
+        out.write("all", {"": pl.DataFrame(rows, schema=COLUMNS, orient="row")}, came_in=len(rows))
+        return out.seal()
+
+
+def test_references_score_one_and_spoiled_ones_zero(problems, tmp_path):
+    for source, value in (("reference", 1.0), ("spoiled", 0.0)):
+        samples = samples_of(problems, tmp_path / source, source=source, limit=20)
+        table = judge_samples(problems.path, samples.path, tmp_path / source / "verdicts", QUICK, 1)
+        found = {(s["suite"], s["k"]): s for s in table.manifest["scores"]}
+        assert {key: score["value"] for key, score in found.items()} == {
+            ("humaneval", 1): value,
+            ("mbpp", 1): value,
+        }
+        assert (
+            found["mbpp", 1]["low"] <= value <= found["mbpp", 1]["high"]
+            and found["mbpp", 1]["problems"] == 20
+        )
+        assert table.counts["in"] == table.counts["out"] == 40
+        assert table.manifest["sandbox"]["tier"] == "namespaces"
+
+
+def test_each_sample_gets_one_verdict_and_the_rest_are_rejects(problems, tmp_path):
+    rows = [
+        ("humaneval", "HumanEval/0", 0, "    return 1", "given", None, None),
+        ("humaneval", "HumanEval/0", 0, "    return 2", "given", None, None),
+        ("humaneval", "HumanEval/0", 1, "    return 2", "given", None, None),
+        ("humaneval", "../../etc/passwd", 0, "", "given", None, None),
+    ]
+    samples = given(problems, tmp_path / "samples", rows)
+    table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
+    assert table.counts == {"in": 4, "out": 2, "rejected": {"duplicate_sample": 1, "unknown_problem": 1}}
+    assert table.scan("measured").collect().height == 2
+
+
+def test_same_samples_give_the_same_digest_whatever_the_workers(problems, tmp_path):
+    samples = samples_of(problems, tmp_path, source="spoiled", limit=20)
+    one = judge_samples(problems.path, samples.path, tmp_path / "one", QUICK, 1)
+    two = judge_samples(problems.path, samples.path, tmp_path / "two", QUICK, 2)
+    assert one.digest == two.digest
+
+
+def test_completion_is_cut_at_its_stop_string_only_if_that_ended_it(problems, tmp_path):
+    right = next(p for p in read_problems(problems) if p.problem == "HumanEval/0").reference
+    rows = [
+        ("humaneval", "HumanEval/0", 0, f"{right}\nprint(1 / 0)", "stop", 9, None),
+        ("humaneval", "HumanEval/0", 1, f"{right}\nprint(1 / 0)", "given", None, None),
+    ]
+    samples = given(problems, tmp_path / "samples", rows)
+    table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
+    assert table.scan().collect()["verdict"].to_list() == ["passed", "failed"]
+    assert cut("a\nif b\nclass", ["\nclass", "\nif"]) == "a" and cut("abc", ["\n#"]) == "abc"
+
+
+def test_harness_that_cannot_say_yes_or_no_gives_no_score(problems):
+    with pytest.raises(corpus.Refusal, match="self-test: a reference solution of HumanEval/0 got"):
+        self_test(read_problems(problems), Judge(seconds=2.0, memory_mb=0))
+
+
+def test_no_sandbox_no_verdict(problems, tmp_path, monkeypatch):
+    monkeypatch.setattr(judge.sandbox, "probe", lambda: "unshare: Operation not permitted")
+    samples = samples_of(problems, tmp_path, source="reference", limit=4)
+    with pytest.raises(corpus.Refusal, match=r"no sandbox on this machine \(unshare"):
+        judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
+    unsafe = Judge(seconds=2.0, memory_mb=256, unsafe_no_sandbox=True)
+    table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", unsafe, 1)
+    assert table.manifest["sandbox"]["unsafe"] is True and table.manifest["scores"][0]["value"] == 1.0
+
+
+def test_pass_at_k_is_left_out_where_a_problem_has_fewer_samples():
+    verdicts = pl.DataFrame({"suite": "s", "problem": list("aaaabb"), "verdict": ["passed", "failed"] * 3})
+    found = {score["k"]: score for score in tally(verdicts, (1, 2, 3, 10))}
+    assert set(found) == {1, 2} and found[1]["value"] == 0.5
+    assert found[2]["value"] == pytest.approx((5 / 6 + 1) / 2) and found[2]["interval"] == "bootstrap"
+
+
+@pytest.mark.parametrize(
+    ("report", "status", "expected"),
+    [
+        (b"mark", 0, "passed"),
+        (b"marker", 0, "failed"),
+        (b"", 0, "failed"),
+        (b'{"verdict": "passed", "detail": null}', 0, "failed"),
+        (b'{"verdict": "memory", "detail": "MemoryError"}', 0, "memory"),
+        (b"[" * 4000, 0, "failed"),
+        (b"", -11, "crashed"),
+        (b"", -24, "timeout"),
+        (b"", job.NOT_CONFINED, "error"),
+    ],
+)
+def test_only_the_mark_is_a_pass(report, status, expected):
+    outcome = watch.Outcome(report=report, statuses={7: status})
+    assert main.judge(outcome, "mark", [7], job.Limits())[0] == expected
+
+
+def test_details_hold_no_addresses():
+    assert judge._settled("<object at 0x7f00deadbeef>") == "<object at 0x...>"
+
+
+def test_verdict_is_json_on_stdout(tmp_path):
+    (tmp_path / "p.py").write_text("def f(x):\n    return x + 1\n")
+    (tmp_path / "t.py").write_text("assert f(1) == 3")
+    command = [sys.executable, "-c", "from evals.cli import app; app.meta()", "run", str(tmp_path / "p.py")]
+    test = ["--test", str(tmp_path / "t.py"), "--entry", "f"]
+    alone, tested = (json.loads(subprocess.check_output(command + more)) for more in ([], test))
+    assert alone["verdict"] == "passed"
+    assert (tested["verdict"], tested["detail"]) == ("failed", "AssertionError (line 1: assert f(1) == 3)")
