@@ -41,8 +41,9 @@ def write_report(sources: Iterable[Path], dst: Path, settings: Report) -> Table:
     """Draw the page from the finished tables at ``sources``.
 
     Raises:
-        Refusal: a source is not a finished table, or two were made by the same verb.
+        Refusal: a source is not a finished table, two were made by the same verb, or ``dst`` is a table.
     """
+    _refuse_table(dst)
     tables = by_verb(corpus.read(path) for path in sources)
     opened = corpus.building(dst, "report", made_by="evals report", settings=settings, inputs=tables.values())
     with opened as out:
@@ -110,3 +111,10 @@ def _cost(model: Training) -> str:
     parameters = model.manifest.get("parameters")
     spent = f"in {duration(model.manifest['seconds'])}"
     return spent if parameters is None else f"{spent}, {compact(parameters)} parameters"
+
+
+def _refuse_table(dst: Path) -> None:
+    """Whoever forgets the destination names a table last; writing a report there would clear it."""
+    for witness in (dst / "manifest.json", dst / ".plan.json"):
+        if witness.exists() and '"made_by": "evals report"' not in witness.read_text():
+            raise Refusal(f"{dst} is a table that another verb wrote: name the report's directory last.")

@@ -298,6 +298,12 @@ def test_two_tables_of_one_verb_are_refused(run: dict[str, Path], tmp_path: Path
         report.write_report([run["crawl fetch"], other], tmp_path / "page", Report())
 
 
+def test_a_forgotten_destination_clears_no_table(run: dict[str, Path]) -> None:
+    with pytest.raises(corpus.Refusal, match="name the report's directory last"):
+        report.write_report([run["crawl fetch"]], run["crawl filter"], Report())
+    corpus.read(run["crawl filter"])
+
+
 def test_the_paper_s_table_sums_to_what_the_paper_states() -> None:
     table = account.PAPER["languages"].values()
     assert len(table) == 87
