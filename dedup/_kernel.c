@@ -164,7 +164,7 @@ static PyObject *shingle(PyObject *self, PyObject *args)
     Py_ssize_t n = 0;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t s = 0; s < segments && n >= 0; s++) {
-        uint64_t chunk[CHUNK / 2 + 2];
+        uint64_t chunk[MOST];
         Reader reader;
         reader_open(&reader, (const uint8_t *)b.view[0].buf + starts[s], (const uint8_t *)b.view[0].buf + ends[s],
                     (size_t)ngram);

@@ -115,79 +115,100 @@ static inline uint64_t hash_word(const uint8_t *word, size_t n, const uint8_t *l
         word += 8;
         n -= 8;
     }
-    const uint64_t keep = n == 8 ? ~0ull : (1ull << (8 * n)) - 1;
-    const uint64_t last = word + 8 <= limit ? load(word, 8) : load(word, n);
-    hash = (hash ^ (fold(last) & keep)) * WORD;
+    const uint64_t last = limit - word >= 8 ? load(word, 8) : load(word, n);
+    hash = (hash ^ (fold(last) & (~0ull >> (64 - 8 * n)))) * WORD;
     return hash ^ (hash >> 29);
 }
 
+#define MOST (CHUNK / 2 + 2) /* words, and shingles, that can end in one chunk */
+
 typedef struct {
     const uint8_t *at, *end, *word; /* next chunk, end of text, start of the word that is open */
-    uint64_t roll, oldest_power, ring[MOST_WORDS];
-    size_t ngram, words, slot;
-    uint64_t last; /* whether the byte before `at` belongs to a word */
+    uint64_t roll, power;           /* polynomial over the last `ngram` words; weight of the one that leaves */
+    uint64_t last;                  /* whether the byte before `at` belongs to a word */
+    size_t ngram, words;
     int done;
+    uint64_t window[MOST_WORDS + MOST]; /* the last `ngram` words, zeros where there are none, then new ones */
 } Reader;
 
 static void reader_open(Reader *r, const uint8_t *start, const uint8_t *end, size_t ngram)
 {
-    memset(r, 0, sizeof *r);
     r->at = r->word = start;
     r->end = end;
+    r->roll = r->last = r->words = r->done = 0;
     r->ngram = ngram;
-    r->oldest_power = 1;
-    for (size_t i = 0; i < ngram; i++)
-        r->oldest_power *= ROLL;
+    r->power = 1;
+    for (size_t i = 0; i < ngram; i++) {
+        r->power *= ROLL;
+        r->window[i] = 0;
+    }
 }
 
-static inline size_t reader_word(Reader *r, const uint8_t *stop, uint64_t *out, size_t n)
-{
-    const uint64_t hash = hash_word(r->word, (size_t)(stop - r->word), r->end);
-    r->roll = r->roll * ROLL + hash - r->ring[r->slot] * r->oldest_power;
-    r->ring[r->slot] = hash;
-    r->slot = r->slot + 1 == r->ngram ? 0 : r->slot + 1;
-    if (++r->words >= r->ngram)
-        out[n++] = mix(r->roll);
-    return n;
-}
-
-/* The shingles that end in the next CHUNK bytes, at most CHUNK / 2 + 2; `done` when there are no more. */
-static size_t reader_next(Reader *r, uint64_t *out)
+/* Places, relative to `at`, where words begin and end by turns in the next chunk. */
+static size_t reader_edges(Reader *r, uint16_t *edges)
 {
     uint64_t masks[CHUNK / 64];
     uint8_t tail[64];
-    size_t n = 0, left = (size_t)(r->end - r->at);
-    const size_t whole = left >= CHUNK ? CHUNK / 64 : left / 64;
-    size_t blocks = whole;
+    const size_t left = (size_t)(r->end - r->at), whole = left >= CHUNK ? CHUNK / 64 : left / 64;
+    size_t blocks = whole, n = 0;
     word_masks(r->at, whole, masks);
     if (left < CHUNK && left % 64) {
         memset(tail, 0, sizeof tail);
         memcpy(tail, r->at + 64 * whole, left % 64);
         word_masks(tail, 1, masks + blocks++);
     }
+    uint64_t last = r->last;
     for (size_t b = 0; b < blocks; b++) {
-        const uint64_t mask = masks[b];
-        uint64_t edges = mask ^ (mask << 1 | r->last);
-        r->last = mask >> 63;
-        for (; edges; edges &= edges - 1) {
-            const int bit = __builtin_ctzll(edges);
-            const uint8_t *where = r->at + 64 * b + bit;
-            if (mask >> bit & 1)
-                r->word = where;
-            else
-                n = reader_word(r, where, out, n);
+        uint64_t changes = masks[b] ^ (masks[b] << 1 | last);
+        last = masks[b] >> 63;
+        const size_t stop = n + (size_t)__builtin_popcountll(changes);
+        while (n < stop) { /* eight at a time, whether there are so many or not, spares mispredicted branches */
+            for (int i = 0; i < 8; i++, changes &= changes - 1)
+                edges[n + (size_t)i] = (uint16_t)(64 * b + (size_t)__builtin_ctzll(changes | 1ull << 63));
+            n += 8;
         }
+        n = stop;
     }
-    r->at += left < CHUNK ? left : CHUNK;
-    if (r->at == r->end) {
-        /* The text ends inside a word; in a padded tail the zeros after it have closed it already. */
-        if (r->last)
-            n = reader_word(r, r->end, out, n);
-        if (r->words && r->words < r->ngram)
-            out[n++] = mix(r->roll);
-        r->done = 1;
-    }
+    r->last = last;
     return n;
+}
+
+/* The shingles that end in the next CHUNK bytes, at most MOST; `done` when there are no more. */
+static size_t reader_next(Reader *r, uint64_t *out)
+{
+    uint16_t edges[CHUNK + 8];
+    const size_t left = (size_t)(r->end - r->at), ngram = r->ngram;
+    const int open = (int)r->last;
+    const size_t n = reader_edges(r, edges);
+    const uint8_t *const at = r->at, *const end = r->end;
+    uint64_t *const fresh = r->window + ngram;
+    size_t words = 0, e = 0;
+    if (open && n)
+        fresh[words++] = hash_word(r->word, (size_t)(at + edges[e++] - r->word), end);
+    for (; e + 1 < n; e += 2)
+        fresh[words++] = hash_word(at + edges[e], (size_t)(edges[e + 1] - edges[e]), end);
+    if (e < n)
+        r->word = at + edges[e];
+    r->at += left < CHUNK ? left : CHUNK;
+    r->done = r->at == end;
+    if (r->done && r->last) /* the text ends inside a word; else the padding has closed it */
+        fresh[words++] = hash_word(r->word, (size_t)(end - r->word), end);
+
+    uint64_t roll = r->roll;
+    const uint64_t power = r->power, *const window = r->window;
+    size_t missing = r->words < ngram - 1 ? ngram - 1 - r->words : 0, found = 0, w = 0;
+    for (; w < words && missing; w++, missing--)
+        roll = roll * ROLL + fresh[w];
+    for (; w < words; w++) {
+        roll = roll * ROLL + fresh[w] - window[w] * power;
+        out[found++] = mix(roll);
+    }
+    r->roll = roll;
+    r->words += words;
+    memmove(r->window, r->window + words, 8 * ngram);
+    if (r->done && r->words && r->words < ngram)
+        out[found++] = mix(roll);
+    return found;
 }
 
 /* ----------------------------------------------------------------------------------- licence headers */
@@ -293,7 +314,7 @@ typedef struct {
     size_t first, stop; /* segments of the row */
     size_t ngram;
     uint64_t *held;
-    uint64_t chunk[CHUNK / 2 + 2];
+    uint64_t chunk[MOST];
 } Row;
 
 /* One round over all shingles of a row; they are read from the text again if they were too many to hold. */

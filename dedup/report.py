@@ -91,7 +91,7 @@ def plan(sources: Sequence[str | Path], settings: Scan | None = None, workers: i
     return "\n".join(
         [
             f"{rows:,} rows, {text / 1e9:,.2f} GB of text in {len(units):,} units",
-            f"CPU      {cpu:,.0f} s in all, about {cpu / workers:,.0f} s on {workers} cores",
+            f"CPU      {cpu:,.0f} s, about {cpu / workers:,.0f} s on {workers} cores",
             f"memory   {(BASE_BYTES * workers + BYTES_PER_ROW * rows) / 1e9:,.1f} GB",
             f"scratch  {(BYTES_PER_ROW * rows + SCRATCH * text) / 1e9:,.1f} GB beside the output while it runs",
             f"output   at most {stored / 1e9:,.2f} GB",
@@ -151,8 +151,8 @@ def _find(done: corpus.Table, ids: list[str]) -> dict[str, str]:
         for file in _files(place):
             columns = columns_of(metadata_of(file).schema.to_arrow_schema(), settings, file)
             if columns.id:
-                name = pl.col(columns.id).cast(pl.String)
-                wanted = pl.scan_parquet(file).filter(name.is_in(ids)).select(name, columns.text)
+                key = pl.col(columns.id).cast(pl.String)
+                wanted = pl.scan_parquet(file).filter(key.is_in(ids)).select(key, columns.text)
                 found |= dict(wanted.collect().iter_rows())
     known = done.scan("clusters").filter(pl.col("id").is_in(ids)).select("id").collect()["id"]
     for name in ids:
