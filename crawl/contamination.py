@@ -198,11 +198,14 @@ def _powers(count: int) -> tuple[Hashes, Hashes]:
     return powers[:count], inverses
 
 
-_NUMERAL = re.compile(r"[0-9]\w*|[a-f]")
+_NUMERAL = re.compile(r"[0-9]\w*|[a-z]")
 
 
 def _is_counting(gram: str) -> bool:
-    """Whether 8 of 10 words are numerals: `0, 1, 2, … 9, A, B, …` stands in a problem, and everywhere."""
+    """Whether 8 of 10 words are numerals or single letters.
+
+    `0, 1, 2, … 9` and `a, b, c, …` stand in problems, and in every base64 table of the world.
+    """
     words = gram.split(" ")
     return 5 * sum(_NUMERAL.fullmatch(word) is not None for word in words) >= 4 * len(words)
 

@@ -78,3 +78,8 @@ def test_texts_larger_than_a_chunk_are_searched_to_their_ends() -> None:
     long = "word " * 500_000
     hits = list(index.search([long, long + "one two three four", "one two three four " + long]))
     assert [hit is not None for hit in hits] == [False, True, True]
+
+
+def test_counting_and_the_alphabet_are_nobodys_secret() -> None:
+    index = Index([Protected("mbpp/265", "list_slice('a b c d e f g h i j k l m n'.split(), 3) == [0, 1, 2]")])
+    assert list(index.search(["table = 'a b c d e f g h i j k l m n o p'.split()"])) == [None]
