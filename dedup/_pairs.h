@@ -34,7 +34,7 @@ static void radix(uint64_t *items, uint64_t *spare, size_t n)
     memcpy(spare, items, 8 * n); /* an odd number of passes ended in the other buffer */
 }
 
-#define MOST_DOUBTS 64 /* unlikely pairs that one row may propose: beyond, it is taken to be different */
+#define MOST_DOUBTS 128 /* unlikely pairs that one row may propose: beyond, it is taken to be different */
 #define LIKELY 4       /* so many likely partners set a row aside as readily as a certain one */
 
 /* Triples (leader, row, equal bins), each pair once: `index` is a hash table of the places of pairs, from 1. */
