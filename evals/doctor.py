@@ -24,13 +24,12 @@ CHECKS = {
 
 QUICK = Limits(cpu_seconds=1.0, memory_bytes=256 << 20)
 
-ADVICE = {
-    "unshare": "allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1, "
-    "user.max_user_namespaces above 0, on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0; "
-    "or run as root; in Docker add --security-opt seccomp=unconfined --cap-add SYS_ADMIN",
-    "mount proc": "the container masks /proc: in Docker add --security-opt systempaths=unconfined",
-}
-"""The call that was refused, and what would allow it."""
+ADVICE = (
+    "To allow it: run as root, or allow unprivileged user namespaces (sysctl user.max_user_namespaces above 0; "
+    "on Debian kernel.unprivileged_userns_clone=1; on Ubuntu "
+    "kernel.apparmor_restrict_unprivileged_userns=0); in Docker add --cap-add SYS_ADMIN "
+    "--security-opt seccomp=unconfined --security-opt systempaths=unconfined."
+)
 
 
 def examine() -> tuple[list[str], bool]:
@@ -41,7 +40,7 @@ def examine() -> tuple[list[str], bool]:
     reason = sandbox.probe()
     if reason is not None:
         lines.append(f"sandbox: none ({reason})")
-        lines += [f"  {advice}" for call, advice in ADVICE.items() if call in reason]
+        lines.append(f"  {ADVICE}")
         lines.append("`evals judge` and `evals run` refuse to run programs here without --unsafe-no-sandbox.")
         return lines, False
     lines.append("sandbox: namespaces (user, mount, pid, net, ipc, uts), seccomp, resource limits")

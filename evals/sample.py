@@ -145,10 +145,12 @@ def read_replay(path: Path, problems: list[Problem]) -> tuple[dict[str, list[str
         row = _parsed(line)
         task, text = str(row.get("task_id", "")), row.get("completion", row.get("solution"))
         name = names.get(task.lower())
-        if name is not None and isinstance(text, str):
+        if name is not None and isinstance(text, str) and _is_storable(text):
             given[name].append(text)
         elif line.strip():
             reason = "unknown_problem" if row and name is None else "torn_line"
+            if name is not None and isinstance(text, str):
+                reason = "not_unicode"
             rejected.append((f"{path.name}:{number}", reason, task[:200] or None, 1, len(line)))
     return given, rejected
 
@@ -159,6 +161,11 @@ def _lines(path: Path) -> list[bytes]:
         return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).split(b"\n")
     except (OSError, EOFError, zlib.error) as error:
         raise Refusal(f"{path} is a damaged gzip file ({error}): fetch it again.") from None
+
+
+def _is_storable(text: str) -> bool:
+    """Whether a text has no lone surrogates, which JSON allows and no file can hold."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

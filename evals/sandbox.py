@@ -114,7 +114,8 @@ class Sandbox:
         for _ in range(2):  # a slot may have died since the last program; a second death is a finding
             reply = self._ask(texts)
             if "verdict" in reply:
-                return Verdict(**reply)
+                said = {name: reply[name] and _storable(reply[name]) for name in ("detail", "output")}
+                return Verdict(**reply | said)
             self.close()
         return Verdict("error", f"the slot died: {reply.get('broken', 'no answer')}"[-500:], 0.0, 0.0, 0)
 
@@ -206,6 +207,11 @@ def require(*, unsafe: bool) -> None:
             f"no sandbox on this machine ({reason}): `evals doctor` says more; "
             "--unsafe-no-sandbox runs the programs all the same, and marks the result."
         )
+
+
+def _storable(text: str) -> str:
+    """Text without lone surrogates, which no file and no table can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _file_of(text: str) -> IO[bytes]:

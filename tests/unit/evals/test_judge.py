@@ -119,6 +119,14 @@ def test_only_the_mark_is_a_pass(report, status, expected):
     assert main.judge(outcome, "mark", [7], job.Limits())[0] == expected
 
 
+def test_detail_that_is_no_text_can_still_be_written(problems, tmp_path):
+    odd = "    raise ValueError(chr(0xD800) + chr(27) + chr(0))"
+    rows = [("humaneval", "HumanEval/0", 0, odd, "given", None, None)]
+    samples = given(problems, tmp_path / "samples", rows)
+    table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
+    assert table.scan().collect()["detail"][0].startswith("ValueError: ?\x1b\0")
+
+
 def test_details_hold_no_addresses():
     assert judge._settled("<object at 0x7f00deadbeef>") == "<object at 0x...>"
 

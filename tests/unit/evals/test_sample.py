@@ -141,6 +141,7 @@ def test_replay_takes_what_can_be_judged_and_rejects_the_rest(problems, tmp_path
         '{"task_id": "HumanEval/2", "comple',
         json.dumps(["HumanEval/3"]),
         json.dumps({"task_id": "HumanEval/4"}),
+        json.dumps({"task_id": "HumanEval/5", "completion": "\ud800"}),
         "",
     ]
     file = tmp_path / "samples.jsonl.gz"
@@ -151,7 +152,11 @@ def test_replay_takes_what_can_be_judged_and_rejects_the_rest(problems, tmp_path
         ("HumanEval/0", 1, "    return 2"),
         ("HumanEval/1", 0, "def f(): pass"),
     ]
-    assert table.counts == {"in": 8, "out": 3, "rejected": {"torn_line": 4, "unknown_problem": 1}}
+    assert table.counts == {
+        "in": 9,
+        "out": 3,
+        "rejected": {"not_unicode": 1, "torn_line": 4, "unknown_problem": 1},
+    }
 
 
 def test_damaged_samples_file_is_refused(problems, tmp_path):
