@@ -66,7 +66,7 @@ def cut(key: str, text: str, code: bool, encoder: Encoder, settings: Pack) -> It
     plain = encoder.tokenizer.encode(text, add_special_tokens=False)
     borders = _Borders(plain.ids, plain.offsets, len(text))
     at = number = 0
-    while at < len(plain.ids):
+    while at < len(borders.ids):
         drawn = fim.draw(
             f"{key}:{number}", settings.seed, settings.fim_rate if code else 0, settings.spm_rate
         )
