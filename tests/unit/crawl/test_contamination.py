@@ -38,13 +38,13 @@ def test_a_text_is_hit_exactly_if_it_shares_n_words_in_a_row(
 
 
 def test_the_first_shared_words_are_named_with_their_problem() -> None:
-    index = Index([Protected("one", "a b c d"), Protected("two", "K,\nL + m")], ngram=3)
-    assert list(index.search(["x k l M a b c d", "a b", ""])) == [Hit("two", "k l m"), None, None]
+    index = Index([Protected("one", "aa bb cc dd"), Protected("two", "KK,\nLL + mm")], ngram=3)
+    assert list(index.search(["x kk ll MM aa bb cc dd", "aa bb", ""])) == [Hit("two", "kk ll mm"), None, None]
 
 
 def test_words_of_two_texts_are_not_read_together() -> None:
-    index = Index([Protected("p", "u v w x")], ngram=4)
-    assert list(index.search(["u v", "w x", "u v\nw x"])) == [None, None, Hit("p", "u v w x")]
+    index = Index([Protected("p", "un vu wo xi")], ngram=4)
+    assert list(index.search(["un vu", "wo xi", "un vu\nwo xi"])) == [None, None, Hit("p", "un vu wo xi")]
 
 
 def test_a_short_string_must_match_with_what_is_between_its_words() -> None:
@@ -81,5 +81,5 @@ def test_texts_larger_than_a_chunk_are_searched_to_their_ends() -> None:
 
 
 def test_counting_and_the_alphabet_are_nobodys_secret() -> None:
-    index = Index([Protected("mbpp/265", "list_slice('a b c d e f g h i j k l m n'.split(), 3) == [0, 1, 2]")])
+    index = Index([Protected("mbpp/265", "list_slice('a b c d e f g h i j k l'.split(), 3) == [0, 1]")])
     assert list(index.search(["table = 'a b c d e f g h i j k l m n o p'.split()"])) == [None]
