@@ -25,9 +25,9 @@ CHECKS = {
 QUICK = Limits(cpu_seconds=1.0, memory_bytes=256 << 20)
 
 ADVICE = (
-    "To allow it: run as root, or allow unprivileged user namespaces (sysctl user.max_user_namespaces above 0; "
+    "To allow it: run as root, or allow user namespaces: sysctl user.max_user_namespaces above 0; "
     "on Debian kernel.unprivileged_userns_clone=1; on Ubuntu "
-    "kernel.apparmor_restrict_unprivileged_userns=0); in Docker add --cap-add SYS_ADMIN "
+    "kernel.apparmor_restrict_unprivileged_userns=0; in Docker add --cap-add SYS_ADMIN "
     "--security-opt seccomp=unconfined --security-opt systempaths=unconfined."
 )
 
