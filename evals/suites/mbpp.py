@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -88,7 +89,7 @@ def apart(problem: Problem, completion: str) -> tuple[str, Test] | None:
     a program defines must not replace the ``all`` or ``isclose`` of a test.
     """
     calls = _calls(problem)
-    reference = ast.parse(problem.reference or "").body
+    reference = _tree(problem.reference or "").body
     if any(isinstance(node, ast.ClassDef) and node.name in calls for node in reference):
         return None  # objects of the program's own classes are not plain data
     return problem.header + completion.strip(), Test(text=problem.test, calls=calls, given=problem.header)
@@ -99,11 +100,16 @@ def _calls(problem: Problem) -> list[str]:
 
 
 def _called(test: str) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name)}
+    return {node.id for node in ast.walk(_tree(test)) if isinstance(node, ast.Name)}
+
+
+def _tree(code: str) -> ast.Module:
+    with warnings.catch_warnings(action="ignore"):  # some solutions hold escapes that Python deprecates
+        return ast.parse(code)
 
 
 def _defined(code: str) -> set[str]:
-    return set(_names(ast.parse(code).body))
+    return set(_names(_tree(code).body))
 
 
 def _names(body: Iterable[ast.stmt]) -> Iterable[str]:

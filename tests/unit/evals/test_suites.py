@@ -56,7 +56,7 @@ def gunzipped(path):
 
 
 @pytest.mark.reference
-def test_published_verdicts_of_a_real_model_are_all_reproduced(box):
+def test_published_verdicts_of_a_real_model_are_all_reproduced():
     folder = SHARED / "data/eval/samples-qwen2.5-coder-1.5b-base/evalplus/humaneval"
     if not folder.exists():
         warnings.warn("published samples absent: nothing checked", stacklevel=1)
@@ -66,10 +66,11 @@ def test_published_verdicts_of_a_real_model_are_all_reproduced(box):
     # EvalPlus imports nothing for a program: HumanEval/162 lacks its hashlib there.
     known = {problem.problem: problem for problem in humaneval.problems(imports=False)}
     differing = []
-    for sample in samples:
-        verdict, _ = judge_one(box, known[sample["task_id"]], sample["completion"], Judge())
-        if (verdict.verdict == "passed") != (published[sample["task_id"]][0]["base_status"] == "pass"):
-            differing.append((sample["task_id"], verdict))
+    with Sandbox(Limits(cpu_seconds=3.0)) as box:
+        for sample in samples:
+            verdict, _ = judge_one(box, known[sample["task_id"]], sample["completion"], Judge())
+            if (verdict.verdict == "passed") != (published[sample["task_id"]][0]["base_status"] == "pass"):
+                differing.append((sample["task_id"], verdict))
     assert (len(samples), differing) == (164, [])
 
 
