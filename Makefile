@@ -14,7 +14,7 @@ with  = --run $(RUN)
 wide  = $(with) --workers $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo corpus train eval report env test check bench clean
+.PHONY: help demo corpus train eval report env test check bench bench-dedup clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -76,6 +76,9 @@ check: $(READY)  ## ruff, mypy, import contracts
 
 bench: $(READY)  ## every benchmark beside its peers; results are dated in docs/benchmarks.md
 	$(BIN)/python -m pytest tests/bench
+
+bench-dedup: $(READY)  ## dedup beside datatrove, text-dedup, rensa and others on pinned packages
+	$(BIN)/python tests/bench/dedup_bench.py --work $(or $(WORK),out/bench-dedup) --size full --thresholds 0.7 0.85
 
 clean:  ## remove what the runs wrote (downloads stay in the cache)
 	rm -rf out

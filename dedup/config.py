@@ -36,9 +36,9 @@ class Scan:
     """Compare the comment with the licence at the head of a file, too; else it is left out of the
     comparison (never out of the text)."""
     priority: str = ""
-    """Which duplicate is kept: SQL terms over the columns as after ORDER BY, best first, for example
-    "license IS NULL, stars DESC, length(path)".  By default, of the columns that there are: a known
-    licence, no fork, more stars, no vendored path, more bytes.  Ties go by content, then by id."""
+    """Which duplicate is kept: SQL terms over the columns and text_bytes, as after ORDER BY, best first:
+    for example "license IS NULL, stars DESC, length(path)".  By default, of the columns that there are:
+    a known licence, no fork, more stars, no vendored path, more bytes.  Ties go by content, then by id."""
     text: str = ""
     """Column that holds the text.  By default the first there is of: text, content, code."""
     id: str = ""

@@ -20,7 +20,7 @@ USUAL = (
     (("is_fork",), "is_fork"),
     (("stars",), "stars DESC"),
     (("path",), f"path ~ '{VENDORED}'"),
-    ((), "length({text}) DESC"),
+    ((), "text_bytes DESC"),
 )
 """The default, as far as there are the columns: a known licence first, as The Stack v2 does; more stars,
 as OpenCoder does; the longest copy of several, as data-prep-kit does."""
@@ -44,10 +44,10 @@ class Order:
         names = source.schema.names
         if not priority:
             usual = [term for needed, term in USUAL if all(name in names for name in needed)]
-            priority = ", ".join(usual).format(text=f'"{source.columns.text}"')
-        terms, descending, nulls_last, columns = [], [], [], set()
-        empty = pl.from_arrow(source.schema.empty_table())
-        assert isinstance(empty, pl.DataFrame)
+            priority = ", ".join(usual)
+        terms, descending, nulls_last = [], [], []
+        columns: set[str] = set()
+        empty = _frame(source.schema.empty_table(), pl.Series([], dtype=pl.Int64))
         for part in _split(priority):
             nulls = _NULLS.search(part)
             bare = _NULLS.sub("", part)
@@ -64,15 +64,13 @@ class Order:
             terms.append(term)
             descending.append(ending is not None and ending[1].lower() == "desc")
             nulls_last.append(nulls is None or nulls[1].lower() == "last")
-            columns.update(expression.meta.root_names())
+            columns.update(name for name in expression.meta.root_names() if name in names)
         return Order(tuple(terms), tuple(descending), tuple(nulls_last), tuple(sorted(columns)))
 
-    def keys(self, table: pa.Table) -> dict[str, pl.Series]:
-        """The value of every term for every row."""
-        frame = pl.from_arrow(table.select(list(self.columns)))
-        assert isinstance(frame, pl.DataFrame)
-        expressions = [pl.sql_expr(term).alias(f"term_{i}") for i, term in enumerate(self.terms)]
-        values = frame.select(expressions)
+    def keys(self, table: pa.Table, text_bytes: pl.Series) -> dict[str, pl.Series]:
+        """The value of every term for every row; ``text_bytes`` may be used like a column."""
+        frame = _frame(table.select(list(self.columns)), text_bytes)
+        values = frame.select(pl.sql_expr(term).alias(f"term_{i}") for i, term in enumerate(self.terms))
         return {name: values[name] for name in values.columns}
 
     def ranked(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -83,6 +81,12 @@ class Order:
             descending=[*self.descending, False, False, False],
             nulls_last=[*self.nulls_last, True, True, True],
         )
+
+
+def _frame(table: pa.Table, text_bytes: pl.Series) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame if "text_bytes" in frame.columns else frame.with_columns(text_bytes.alias("text_bytes"))
 
 
 def _split(priority: str) -> list[str]:

@@ -88,10 +88,11 @@ def plan(sources: Sequence[str | Path], settings: Scan | None = None, workers: i
     text, stored = _sizes([unit.path for unit in units], columns)
     workers = workers or passes.cores()
     cpu = SECONDS_PER_GB * text / 1e9 + SECONDS_PER_MILLION_ROWS * rows / 1e6 + 1
+    wall = cpu / workers
     return "\n".join(
         [
             f"{rows:,} rows, {text / 1e9:,.2f} GB of text in {len(units):,} units",
-            f"CPU      {cpu:,.0f} s, about {cpu / workers:,.0f} s on {workers} cores",
+            f"CPU      {cpu:,.0f} s, about {wall:,.0f} s on {workers} cores",
             f"memory   {(BASE_BYTES * workers + BYTES_PER_ROW * rows) / 1e9:,.1f} GB",
             f"scratch  {(BYTES_PER_ROW * rows + SCRATCH * text) / 1e9:,.1f} GB beside the output while it runs",
             f"output   at most {stored / 1e9:,.2f} GB",

@@ -159,6 +159,7 @@ def _rows_frame(
         for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
     )
     halves = np.frombuffer(hashes, ">u8").reshape(-1, 2).astype(np.uint64)
+    sizes = pl.Series(np.diff(offsets), dtype=pl.Int64)
     repo = column(columns.repo)
     level = column(columns.level)
     whole = (
@@ -172,11 +173,11 @@ def _rows_frame(
         language=column(columns.language),
         whole=whole,
         files=pl.Series(files.to_pylist(), dtype=pl.Int64),
-        bytes=pl.Series(np.diff(offsets)),
+        bytes=sizes,
         hash_high=pl.Series(halves[:, 0]),
         hash_low=pl.Series(halves[:, 1]),
         shingles=pl.Series(counts.astype(np.int64)),
-        **order.keys(table),
+        **order.keys(table, sizes),
     )
 
 
