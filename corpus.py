@@ -262,6 +262,8 @@ class Output:
         }
         _write_aside(self.path / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
         shutil.rmtree(self.path / ".units")
+        for left in self.path.rglob(".*.part"):
+            left.unlink(missing_ok=True)
         (self.path / ".plan.json").unlink(missing_ok=True)
         return Table(self.path, manifest)
 
@@ -275,7 +277,7 @@ class Output:
         name = f"{part}/{unit}.parquet" if part else f"{unit}.parquet"
         final = self.path / name
         final.parent.mkdir(parents=True, exist_ok=True)
-        aside = final.with_name(f".{final.name}.part")
+        aside = _aside(final)
         write_parquet(aside, rows)
         return self._publish(aside, final, rows.num_rows)
 
@@ -284,7 +286,7 @@ class Output:
         named = part if "." in part else (f"{part}/{unit}" if part else unit) + (".npy" if is_array else "")
         final = self.path / named
         final.parent.mkdir(parents=True, exist_ok=True)
-        aside = final.with_name(f".{final.name}.part")
+        aside = _aside(final)
         if isinstance(content, np.ndarray):
             with aside.open("wb") as file:
                 np.save(file, content)
@@ -400,8 +402,13 @@ def _reasons(rows: pa.Table) -> Counter[str]:
     return Counter({row["values"]: row["counts"] for row in counts})
 
 
+def _aside(final: Path) -> Path:
+    """A name of this process's own: a worker that outlives a killed run by a moment disturbs nobody."""
+    return final.with_name(f".{final.name}.{os.getpid()}.part")
+
+
 def _write_aside(final: Path, content: bytes) -> None:
-    aside = final.with_name(f".{final.name}.part")
+    aside = _aside(final)
     with aside.open("wb") as file:
         file.write(content)
         file.flush()

@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -50,7 +51,8 @@ def each(work: Callable[[str], None], units: Sequence[str], *, label: str, worke
         return
     # Not fork: polars and torch hold threads and locks that a forked child would wait for.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method)) as pool:
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         futures: dict[Future[None], str] = {pool.submit(work, unit): unit for unit in units}
         first: BaseException | None = None
         try:
@@ -84,3 +86,15 @@ def progress(items: Iterable[T], *, label: str, total: int | None = None) -> Ite
         if time.monotonic() - last > SECONDS_BETWEEN_LINES:
             last = time.monotonic()
             log.info("%s: %s of %s", label, f"{done:,}", f"{total:,}" if total is not None else "?")
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work, and hold its sandboxes, for ever."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

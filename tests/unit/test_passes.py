@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -45,3 +48,31 @@ def test_no_units_is_no_work(tmp_path: Path) -> None:
 
 def test_progress_passes_every_item_on() -> None:
     assert list(passes.progress(iter("abc"), label="letters")) == ["a", "b", "c"]
+
+
+def note_and_sleep(folder: Path, unit: str) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def test_workers_end_when_the_run_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from functools import partial; from pathlib import Path; import passes, test_passes\n"
+        "if __name__ == '__main__':\n"
+        "    work = partial(test_passes.note_and_sleep, Path(sys.argv[1]))\n"
+        "    passes.each(work, list('abcd'), label='sleep', workers=2)\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)])
+    workers: list[int] = []
+    while len(workers) < 2:
+        assert run.poll() is None
+        workers = [int(path.name) for path in tmp_path.iterdir()]
+        time.sleep(0.05)
+    run.kill()
+    run.wait()
+    for _ in range(200):
+        if not any(Path(f"/proc/{pid}").exists() for pid in workers):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"still there ten seconds after their parent: {workers}")
