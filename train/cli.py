@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -65,6 +66,9 @@ def pretrain(rows: Path, words: Path, dst: Path, /, *, settings: Pretrain = Pret
         words: Table of the tokenizer that made them.
         dst: Where the model goes: a folder that AutoModelForCausalLM and AutoTokenizer load.
     """
+    # Before torch loads: threads that wait by spinning starve one another on a machine with other work
+    # (ten times slower at a load of three on two cores).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from train import loop
 
     tokens, tokenizer = corpus.read(rows, "tokens"), corpus.read(words, "tokenizer")
