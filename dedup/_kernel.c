@@ -210,40 +210,14 @@ static PyObject *collide(PyObject *self, PyObject *args)
         fail(&b, PyErr_Occurred() ? NULL : "collide: sizes do not fit together");
         return NULL;
     }
-    uint64_t *items = malloc(8 * (size_t)n + 8), *spare = malloc(8 * (size_t)n + 8);
-    uint32_t *leaders = malloc(sizeof *leaders * (size_t)most);
-    uint8_t *touched = malloc(1 << 17); /* one bit per key of 20 bits: does a fresh row have it? */
+    c.n = (size_t)n;
+    c.alive = alive;
     c.doubts = calloc(2 * (size_t)n + 1, 1);
     c.bets = c.doubts + n;
-    int enough = items && spare && leaders && touched && c.doubts;
+    int enough = c.doubts != NULL;
     Py_BEGIN_ALLOW_THREADS
-    for (long long band = 0; enough && band < bands; band++) {
-        size_t m = 0, stay = 0;
-        memset(touched, 0, 1 << 17);
-        for (Py_ssize_t i = 0; i < n; i++) {
-            if (!alive[i] || c.out[i])
-                continue;
-            const uint32_t key = band_key(c.signatures + c.slots[i] * K, band * rows, rows);
-            items[m++] = (uint64_t)key << 32 | (uint64_t)i;
-            if (c.fresh[i])
-                touched[key >> 15] |= (uint8_t)(1 << (key >> 12 & 7));
-        }
-        for (size_t i = 0; i < m; i++)
-            if (touched[items[i] >> 47] >> (items[i] >> 44 & 7) & 1)
-                items[stay++] = items[i];
-        radix(items, spare, stay);
-        for (size_t start = 0, end; enough && start < stay; start = end) {
-            for (end = start + 1; end < stay && items[end] >> 32 == items[start] >> 32; end++)
-                ;
-            if (end - start > 1)
-                enough = collide_bucket(&c, items + start, end - start, leaders);
-        }
-    }
+    enough = enough && collide_all(&c, (size_t)bands, (size_t)rows);
     Py_END_ALLOW_THREADS
-    free(items);
-    free(spare);
-    free(leaders);
-    free(touched);
     free(c.doubts);
     give_back(&b);
     PyObject *result =

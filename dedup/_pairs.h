@@ -3,11 +3,11 @@
 
 /* ---------------------------------------------------------------------- candidates, band after band */
 
-static inline uint32_t band_key(const uint8_t *signature, long long at, long long rows)
+static inline uint32_t band_key(const uint8_t *signature, size_t at, size_t rows)
 {
     uint64_t key = 0;
-    for (long long i = 0; i < rows; i += 8)
-        key = mix(key ^ load(signature + at + i, (size_t)(rows - i < 8 ? rows - i : 8)) ^ (uint64_t)i * SALT);
+    for (size_t i = 0; i < rows; i += 8)
+        key = mix(key ^ load(signature + at + i, rows - i < 8 ? rows - i : 8) ^ i * SALT);
     return (uint32_t)(mix(key) >> 32);
 }
 
@@ -85,10 +85,10 @@ static int is_known(const uint64_t *keys, size_t n, uint64_t key)
 }
 
 typedef struct {
-    const uint8_t *signatures, *fresh;
+    const uint8_t *signatures, *alive, *fresh;
     const int64_t *slots;
     const uint64_t *known;
-    size_t n_known, leaders;
+    size_t n, n_known, leaders;
     unsigned low, middle, high, patience;
     uint8_t *out, *doubts, *bets;
     Pairs pairs;
@@ -131,6 +131,87 @@ static int collide_bucket(Collision *c, const uint64_t *bucket, size_t n, uint32
             leaders[led++] = row;
     }
     return 1;
+}
+
+/* Sort the (key << 32 | row) of one band and let its buckets meet. */
+static int collide_band(Collision *c, uint64_t *items, uint64_t *spare, size_t n, uint32_t *leaders)
+{
+    radix(items, spare, n);
+    for (size_t start = 0, end; start < n; start = end) {
+        for (end = start + 1; end < n && items[end] >> 32 == items[start] >> 32; end++)
+            ;
+        if (end - start > 1 && !collide_bucket(c, items + start, end - start, leaders))
+            return 0;
+    }
+    return 1;
+}
+
+#define MAP (1 << 13) /* bytes of a band map: one bit for each key of 16 bits that a fresh row has */
+
+/* The (band, key << 32 | row) of all rows that are alive and have a key in common with a fresh row, as far as
+ * the maps tell; in order of rows.  How many, or SIZE_MAX if memory is short. */
+static size_t touched(const Collision *c, uint8_t *maps, size_t bands, size_t rows, uint64_t **items, uint8_t **band)
+{
+    size_t n = 0, room = 0;
+    for (int marking = 1; marking >= 0; marking--)
+        for (size_t i = 0; i < c->n; i++) {
+            if (!c->alive[i] || (marking && !c->fresh[i]))
+                continue;
+            for (size_t b = 0; b < bands; b++) {
+                const uint32_t key = band_key(c->signatures + c->slots[i] * K, b * rows, rows);
+                uint8_t *const byte = maps + b * MAP + (key >> 19), bit = (uint8_t)(1 << (key >> 16 & 7));
+                if (marking)
+                    *byte |= bit;
+                else if (*byte & bit) {
+                    if (n == room) {
+                        room = room ? 2 * room : 1 << 14;
+                        uint64_t *const more = realloc(*items, 8 * room);
+                        *items = more ? more : *items;
+                        uint8_t *const bytes = realloc(*band, room);
+                        *band = bytes ? bytes : *band;
+                        if (!more || !bytes)
+                            return SIZE_MAX;
+                    }
+                    (*band)[n] = (uint8_t)b;
+                    (*items)[n++] = (uint64_t)key << 32 | i;
+                }
+            }
+        }
+    return n;
+}
+
+/* All bands, one after the other; rows that were set aside in one are left out of the next. */
+static int collide_all(Collision *c, size_t bands, size_t rows)
+{
+    size_t fresh = 0, n = 0;
+    for (size_t i = 0; i < c->n; i++)
+        fresh += c->alive[i] && c->fresh[i];
+    const int few = fresh < c->n / 16; /* then most rows need not be sorted at all */
+    uint64_t *items = NULL, *spare = NULL, *mine = malloc(8 * c->n + 8);
+    uint32_t *leaders = malloc(sizeof *leaders * c->leaders);
+    uint8_t *band = NULL, *maps = few ? calloc(bands, MAP) : NULL;
+    int enough = mine && leaders && (maps || !few);
+    if (enough && few)
+        n = touched(c, maps, bands, rows, &items, &band);
+    spare = malloc(8 * c->n + 8);
+    enough = enough && spare && n != SIZE_MAX;
+    for (size_t b = 0; enough && b < bands; b++) {
+        size_t m = 0;
+        for (size_t i = 0; few && i < n; i++)
+            if (band[i] == b && !c->out[(uint32_t)items[i]])
+                mine[m++] = items[i];
+        for (size_t i = 0; !few && i < c->n; i++)
+            if (c->alive[i] && !c->out[i])
+                mine[m++] = (uint64_t)band_key(c->signatures + c->slots[i] * K, b * rows, rows) << 32 | i;
+        enough = collide_band(c, mine, spare, m, leaders);
+    }
+    free(items);
+    free(spare);
+    free(mine);
+    free(leaders);
+    free(band);
+    free(maps);
+    return enough;
 }
 
 /* ---------------------------------------------------------------------------------- exact similarity */

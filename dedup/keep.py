@@ -95,16 +95,17 @@ def _different(pairs: Pairs) -> NDArray[np.uint64]:
 
 
 def _joined(pairs: Pairs, met: NDArray[np.uint32], limits: bands.Limits) -> Pairs:
-    """``pairs`` and the newly met ones, each pair once, what is known exactly first."""
+    """``pairs`` and the newly met ones, each pair once, with what is known of it."""
     new = np.zeros(len(met), _PAIR)
     new["keeper"], new["row"] = met[:, 0], met[:, 1]
     new["similarity"] = bands.similarity(met[:, 2])
     new["verdict"] = np.where(met[:, 2] >= limits.high, YES, DOUBT)
     both = np.concatenate([pairs, new])
-    both = both[np.lexsort((~both["exact"], both["keeper"], both["row"]))]
+    keys = both["row"] << 32 | both["keeper"]
+    order = np.argsort(keys, kind="stable")  # quick, as the first part is sorted; and the old pair comes first
     first = np.ones(len(both), np.bool_)
-    first[1:] = (both["row"][1:] != both["row"][:-1]) | (both["keeper"][1:] != both["keeper"][:-1])
-    return both[first]
+    first[1:] = keys[order][1:] != keys[order][:-1]
+    return both[order[first]]
 
 
 def _settled(pairs: Pairs, count: int, threshold: float, texts: Comparer) -> NDArray[np.uint8]:

@@ -94,7 +94,7 @@ def plan(sources: Sequence[str | Path], settings: Scan | None = None, workers: i
             f"{rows:,} rows, {text / 1e9:,.2f} GB of text in {len(units):,} units",
             f"CPU      {cpu:,.0f} s, about {wall:,.0f} s on {workers} cores",
             f"memory   {(BASE_BYTES * workers + BYTES_PER_ROW * rows) / 1e9:,.1f} GB",
-            f"scratch  {(BYTES_PER_ROW * rows + SCRATCH * text) / 1e9:,.1f} GB beside the output while it runs",
+            f"scratch  {(BYTES_PER_ROW * rows + SCRATCH * text) / 1e9:,.1f} GB beside the output meanwhile",
             f"output   at most {stored / 1e9:,.2f} GB",
         ]
     )

@@ -10,6 +10,7 @@ seconds, memory, precision and recall with a plot into ``docs/benchmarks.md``.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -63,7 +64,7 @@ REQUIREMENTS = {
     "datasketch": ["datasketch==2.0.0", "xxhash"],
     "datatrove": ["datatrove[io,processing]==0.10.1", "spacy==3.8.18"],
     "textdedup": ["text-dedup==0.4.1"],
-    "dataprepkit": ["data-prep-toolkit-transforms[fdedup]==1.1.8"],
+    "dataprepkit": ["data-prep-toolkit-transforms[fdedup]==1.1.8", "pyarrow<18"],
 }
 """The tools besides ours that run on a CPU and are released; NeMo Curator needs a GPU."""
 
@@ -97,13 +98,14 @@ def main() -> None:
     parser.add_argument("--size", choices=("small", "full"), default="small")
     parser.add_argument("--tools", nargs="*", default=["dedup", *REQUIREMENTS])
     parser.add_argument("--thresholds", nargs="*", type=float, default=[0.7])
+    parser.add_argument("--reuse", action="store_true", help="take up runs that are in the work directory")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     given = parser.parse_args()
     work = given.work.resolve()
     corpus = build_corpus(work, given.size)
     for threshold in given.thresholds:
         # Runs come first: a child's peak memory counts that of its parent when it was started.
-        runs = [measure(tool, corpus, work, threshold) for tool in given.tools]
+        runs = [measure(tool, corpus, work, threshold, given.reuse) for tool in given.tools]
         truth = true_pairs(corpus, threshold)
         results = [judged(run, truth) for run in runs]
         write_report(given.docs, corpus, threshold, truth, results)
@@ -220,9 +222,12 @@ def shards(corpus: Path) -> list[Path]:
     return sorted(corpus.glob("*.parquet"))
 
 
-def measure(tool: str, corpus: Path, work: Path, threshold: float) -> Run:
+def measure(tool: str, corpus: Path, work: Path, threshold: float, reuse: bool) -> Run:
     """Run a tool as a process of its own."""
     out = work / "results" / f"{tool}-{corpus.name}-{threshold}"
+    record = out.with_name(out.name + ".json")
+    if reuse and record.exists():
+        return Run(tool, out, **json.loads(record.read_text()))
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     if tool == "dedup":
@@ -245,9 +250,10 @@ def measure(tool: str, corpus: Path, work: Path, threshold: float) -> Run:
     wall = time.perf_counter() - started
     if status:
         raise SystemExit(f"{tool} failed: see {log.name}")
-    run = Run(tool, out, usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024)
-    print(run, file=sys.stderr)
-    return run
+    found = {"cpu": usage.ru_utime + usage.ru_stime, "wall": wall, "memory": usage.ru_maxrss * 1024}
+    record.write_text(json.dumps(found))
+    print(tool, found, file=sys.stderr)
+    return Run(tool, out, **found)
 
 
 def judged(run: Run, truth: Truth) -> Result:
