@@ -141,7 +141,7 @@ def read(path: Path, table: str | None = None) -> Table:
         found = Table(path, manifest)
         sizes = [(shard, path / shard.name) for part in manifest["parts"] for shard in found.shards(part)]
         kind = manifest["table"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refusal(f"{manifest_path} is damaged ({error!r}): delete {path} and run again.") from None
     if table is not None and kind != f"{table}/{SCHEMA_VERSION}":
         raise Refusal(f"{path} holds {kind}, but {table}/{SCHEMA_VERSION} is wanted here.")
@@ -320,6 +320,7 @@ def building(
         inputs: The tables that are read.
         pins: Hashes of inputs that are not tables, by name (a list of packages, a folder).
     """
+    inputs = list(inputs)
     sources = [
         {key: str(source.manifest[key]) for key in ("table", "made_by", "digest")} for source in inputs
     ]
@@ -333,6 +334,7 @@ def building(
         "inputs": sources,
     }
     _refuse_foreign(path)
+    _refuse_inputs(path, inputs)
     path.mkdir(parents=True, exist_ok=True)
     with _only_writer(path):
         if (path / "manifest.json").exists():
@@ -418,11 +420,26 @@ def _write_aside(final: Path, content: bytes) -> None:
 
 def _refuse_foreign(path: Path) -> None:
     """Never clear a directory that a verb did not make."""
-    ours = (".plan.json", "manifest.json", LOCK)
     if path.exists() and not path.is_dir():
         raise Refusal(f"{path} is a file: give a directory for the table to be written.")
-    if path.is_dir() and any(path.iterdir()) and not any((path / name).exists() for name in ours):
+    ours = any((path / name).exists() for name in (".plan.json", LOCK)) or _sealed_by_a_verb(path)
+    if path.is_dir() and any(path.iterdir()) and not ours:
         raise Refusal(f"{path} holds files that are not a table: give an empty or a new directory.")
+
+
+def _sealed_by_a_verb(path: Path) -> bool:
+    """Browser extensions and the like have a manifest.json too."""
+    try:
+        return "made_by" in json.loads((path / "manifest.json").read_text())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _refuse_inputs(path: Path, inputs: Iterable[Table]) -> None:
+    """Never clear a table that is about to be read, by being it or being around it."""
+    for source in inputs:
+        if source.path.resolve().is_relative_to(path.resolve()):
+            raise Refusal(f"{path} is where {source.path} is read from: give another destination.")
 
 
 @contextmanager

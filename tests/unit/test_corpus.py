@@ -144,6 +144,22 @@ def test_a_directory_of_somebody_elses_files_is_never_cleared(tmp_path: Path) ->
     assert (tmp_path / "thesis.tex").exists()
 
 
+def test_a_manifest_of_somebody_elses_does_not_make_a_directory_a_table(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"manifest_version": 3}')
+    (tmp_path / "background.js").touch()
+    with pytest.raises(Refusal, match="are not a table"):
+        write(tmp_path, ["one"])
+    assert (tmp_path / "background.js").exists()
+
+
+def test_a_verb_never_clears_the_table_that_it_is_about_to_read(tmp_path: Path) -> None:
+    table = write(tmp_path / "t", ["one"])
+    again = corpus.building(tmp_path / "t", "edges", made_by="test again", settings={}, inputs=[table])
+    with pytest.raises(Refusal, match="another destination"), again:
+        pass
+    assert corpus.read(tmp_path / "t").scan().collect().height == 1
+
+
 def test_two_writers_of_one_table_do_not_mix(tmp_path: Path) -> None:
     with (
         corpus.building(tmp_path / "t", "edges", made_by="test write", settings={}),
