@@ -164,6 +164,9 @@ def _zip_entries(file: IO[bytes], size: int, caps: Caps) -> Iterator[Entry]:
                 yield Entry(name, "symlink" if stat.S_ISLNK(mode) else "special", 0)
             elif info.file_size > caps.file_bytes:
                 yield Entry(name, "file", info.file_size)
+            elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # zipfile unpacks the other methods without any limit: 443 bytes of bzip2 took 900 MB.
+                raise BadRepo("broken_archive", f"a zip with packing method {info.compress_type}")
             else:
                 with archive.open(info) as content:
                     data = content.read(caps.file_bytes + 1)

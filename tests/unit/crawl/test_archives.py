@@ -102,6 +102,13 @@ def test_a_zip_that_lies_about_a_size_is_broken(tmp_path: Path) -> None:
     assert reason(tmp_path, data.replace(size, (10).to_bytes(4, "little"))) == "broken_archive"
 
 
+def test_a_zip_packed_by_what_zipfile_unpacks_without_limit_is_given_up(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.py", b"x = 1\n")
+    assert reason(tmp_path, file.getvalue()) == "broken_archive"
+
+
 def test_more_members_than_the_cap_are_too_many(tmp_path: Path) -> None:
     assert reason(tmp_path, tar({f"f{n}": b"" for n in range(51)})) == "too_many_files"
     assert reason(tmp_path, zipped({f"f{n}": b"" for n in range(51)})) == "too_many_files"
