@@ -15,6 +15,9 @@ from pathlib import PurePosixPath
 HEADER_LINES = 30
 HEADER_CHARACTERS = 4000
 
+MAX_NESTING = 20
+"""Parentheses of an expression; a hostile header holds thousands."""
+
 _TAG = re.compile(
     r"SPDX-License-Identifier:[ \t]*(\(*[\w.+-]+\)*(?:[ \t]+(?:AND|OR|WITH)[ \t]+\(*[\w.+-]+\)*)*)",
     re.IGNORECASE,
@@ -99,6 +102,8 @@ def permits(expression: str, allow: Collection[str]) -> bool:
     >>> permits("MIT OR GPL-2.0-only", {"MIT"}), permits("MIT AND GPL-2.0-only", {"MIT"})
     (True, False)
     """
+    if expression.count("(") > MAX_NESTING:
+        return False
     words = re.findall(r"[()]|[^\s()]+", expression)
     try:
         allowed, rest = _either(words, {name.lower() for name in allow})

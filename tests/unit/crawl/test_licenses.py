@@ -85,5 +85,12 @@ def test_a_policy_reads_expressions(expression: str, allowed: bool) -> None:
     assert permits(expression, PERMISSIVE) is allowed
 
 
+def test_a_header_of_many_parentheses_permits_nothing() -> None:
+    stated = of_header("# SPDX-License-Identifier: " + "(" * 1500 + "MIT" + ")" * 1500)
+    assert stated is not None
+    assert not permits(stated, {"MIT"})
+    assert permits("((MIT OR (ISC)))", {"MIT"})
+
+
 def test_the_examples_in_the_docstrings_hold() -> None:
     assert doctest.testmod(licenses).failed == 0
