@@ -27,6 +27,12 @@ class Source(NamedTuple):
     declares: str | None
 
 
+MAX_NAMESPACE = 200
+"""Files of one namespace or package: beyond it, importing it says nothing about which file is needed."""
+
+MAX_NAMESAKES = 1000
+"""Files that a target could mean: beyond it, it means none, and looking would take the square of them."""
+
 Resolve = Callable[[str, str], Iterable[str]]
 """(path of the importer, target) -> paths of the files that are meant."""
 
@@ -177,10 +183,6 @@ def php(sources: Sequence[Source]) -> Resolve:
     return resolve
 
 
-MAX_NAMESPACE = 200
-"""Files of one namespace: beyond it, using the namespace says nothing about which file is needed."""
-
-
 def _namespaced(sources: Sequence[Source], dot: str) -> Resolve:
     classes: defaultdict[str, list[str]] = defaultdict(list)
     spaces: defaultdict[str, list[str]] = defaultdict(list)
@@ -214,7 +216,8 @@ def go(sources: Sequence[Source]) -> Resolve:
     def resolve(importer: str, target: str) -> list[str]:
         if prefix is None or not (target + "/").startswith(prefix + "/"):
             return []
-        return folders.get(target[len(prefix) + 1 :], [])
+        members = folders.get(target[len(prefix) + 1 :], [])
+        return members if len(members) <= MAX_NAMESPACE else []
 
     return resolve
 
@@ -362,13 +365,17 @@ def _closest(here: str, paths: Sequence[str], *, tie: bool = False) -> str | Non
     Args:
         tie: Take the first of several that are equally close, instead of none.
     """
-    if len(paths) < 2:
-        return paths[0] if paths else None
+    if len(paths) < 2 or len(paths) > MAX_NAMESAKES:
+        return paths[0] if len(paths) == 1 else None
+
+    folders = here.split("/")
 
     def shared(path: str) -> int:
-        pairs = zip(here.split("/"), dirname(path).split("/"), strict=False)
+        pairs = zip(folders, dirname(path).split("/"), strict=False)
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
-    best = max(map(shared, paths))
-    winners = sorted((path for path in paths if shared(path) == best), key=lambda p: (p.count("/"), p))
+    scores = [shared(path) for path in paths]
+    best = max(scores)
+    nearest = (path for path, score in zip(paths, scores, strict=True) if score == best)
+    winners = sorted(nearest, key=lambda path: (path.count("/"), path))
     return winners[0] if tie or len(winners) == 1 else None

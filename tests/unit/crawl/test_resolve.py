@@ -150,3 +150,10 @@ def test_installed_packages_have_the_import_graph_that_grimp_finds_by_python_s_o
     )
     theirs = {(a, b) for a in graph.modules for b in graph.find_modules_directly_imported_by(a) if a != b}
     assert {(name[a], name[b]) for a, b in ours if name[a] in graph.modules} == theirs
+
+
+def test_importing_a_package_of_very_many_files_says_nothing() -> None:
+    package = [Source(f"p/{n}.go", "go", [], None) for n in range(201)]
+    importers = [Source(f"q/{n}.go", "go", ["x.io/m/p", "x.io/m/q"], None) for n in range(3)]
+    assert not [edge for edge in edges(package + importers) if edge[1].startswith("p/")]
+    assert len([edge for edge in edges(package[:200] + importers) if edge[1].startswith("p/")]) == 600
