@@ -6,10 +6,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
+from typing import NoReturn
 
 from corpus import Refusal
-from crawl.sources.entry import BadRepo, Caps, Entry, Repo
+from crawl.sources.entry import BadRepo, Caps, Entry, Repo, printable
 
 SKIPPED = {".git", ".hg", ".svn"}
 """Version control's own files are no content of a repo."""
@@ -20,6 +22,8 @@ def list_repo(folder: Path) -> Repo:
     if not folder.is_dir():
         raise Refusal(f"{folder} is not a directory: correct the setting `folders`.")
     root = folder.resolve()
+    if printable(root.as_posix()) != root.as_posix():
+        raise Refusal(f"{printable(root.as_posix())}: rename the directory, its path is no plain text.")
     # A colon ends a repo's name in the key of a file.
     name = root.name.replace(":", "_") or "root"
     return Repo(f"folder/{name}", _revision(root), "folder", root.as_posix())
@@ -47,13 +51,14 @@ def entries(repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:
         elif status.st_size > caps.file_bytes:
             yield Entry(name, "file", status.st_size)
         else:
-            data = _read(path)
+            with _open(path) as file:
+                data = file.read()
             yield Entry(name, "file", len(data), data)
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Everything but directories, in path order, with its own (not a link's target's) status."""
-    for directory, names, files in os.walk(root, followlinks=False):
+    for directory, names, files in os.walk(root, onerror=_unreadable, followlinks=False):
         linked = [name for name in names if Path(directory, name).is_symlink()]
         names[:] = sorted(name for name in names if name not in SKIPPED and name not in linked)
         for name in sorted(files + linked):
@@ -65,13 +70,21 @@ def _revision(root: Path) -> str:
     listing = hashlib.sha256()
     for path, status in _walk(root):
         regular = stat.S_ISREG(status.st_mode)
-        content = hashlib.sha256(_read(path)).hexdigest() if regular else stat.S_IFMT(status.st_mode)
+        content = _digest(path) if regular else stat.S_IFMT(status.st_mode)
         name = os.fsencode(path.relative_to(root)).hex()
         listing.update(f"{name} {content}\n".encode())
     return f"sha256:{listing.hexdigest()}"
 
 
-def _read(path: Path) -> bytes:
-    """A file's bytes, refusing to follow a link that took its place meanwhile."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        return file.read()
+def _open(path: Path) -> BufferedReader:
+    """A file to read, refusing to follow a link that took its place meanwhile."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+
+
+def _digest(path: Path) -> str:
+    with _open(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise error  # os.walk would leave the directory out without a word

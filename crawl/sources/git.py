@@ -9,6 +9,7 @@ environment, so that it stands in no argument list, file or log.
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -16,6 +17,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +34,9 @@ SECONDS = 600
 
 MAX_CLONE = 4 << 30
 """Bytes on disk; a larger clone is given up."""
+
+MAX_OUTPUT = 64 << 20
+"""Bytes of one answer: a hundred trees that name one another ten times each list 10**100 files."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _SCHEMES = ("https", "http", "ssh", "file")
@@ -119,8 +124,9 @@ class _Blobs:
         """Size and content, which is None where it is larger than the cap."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(f"{blob}\n".encode())
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # git died: then it answers nothing
+            self.process.stdin.write(f"{blob}\n".encode())
+            self.process.stdin.flush()
         answer = self.process.stdout.readline().split()
         if len(answer) != 3 or answer[1] != b"blob":
             raise BadRepo("broken_clone", f"no blob {blob}")
@@ -177,29 +183,37 @@ def _row(line: bytes) -> tuple[str, str, str]:
 def _git(words: list[str], clone: Path | None = None) -> bytes:
     """Run git, within limits of time and disk; raises ``OutOfReach`` with git's last words."""
     where = ["--git-dir", str(clone)] if clone is not None else []
-    process = subprocess.Popen(
-        ["git", *where, *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environment(),
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + SECONDS
-    while True:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         try:
-            output, errors = process.communicate(timeout=2)
-            break
-        except subprocess.TimeoutExpired:
-            large = clone is not None and _size(clone) > MAX_CLONE
-            if large or time.monotonic() > deadline:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                raise OutOfReach("unreachable", "too large" if large else "timed out") from None
-    if process.returncode != 0:
-        lines = errors.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
-        raise OutOfReach("unreachable", lines[-1][:200])
-    return output
+            process = subprocess.Popen(
+                ["git", *where, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=_environment(),
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise Refusal("git is not installed: install it, or list packages and folders only.") from None
+        deadline = time.monotonic() + SECONDS
+        running = True
+        while running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            running = process.poll() is None
+            said = max(os.fstat(file.fileno()).st_size for file in (output, errors))
+            large = said > MAX_OUTPUT or (running and clone is not None and _size(clone) > MAX_CLONE)
+            if large or (running and time.monotonic() > deadline):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise OutOfReach("unreachable", "too large" if large else "timed out")
+        output.seek(0)
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4096))
+        if process.returncode != 0:
+            lines = errors.read().decode("utf-8", "replace").strip().splitlines() or ["git failed"]
+            raise OutOfReach("unreachable", lines[-1][:200])
+        return output.read()
 
 
 def _size(folder: Path) -> int:

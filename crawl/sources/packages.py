@@ -147,8 +147,7 @@ def _download(repo: Repo, archive: Path) -> None:
             if found == archive.name:
                 aside.replace(archive)
                 return
-            aside.unlink()
-            aside.touch()
+            os.truncate(aside, 0)  # not deleted: the lock is on this very file
             if not resumed:
                 raise OutOfReach("hash_mismatch", f"expected sha256 {archive.name}, got {found}")
     raise OutOfReach("unreachable", "gave up")

@@ -210,3 +210,14 @@ def test_a_token_goes_to_its_own_host_through_the_environment_only(
     stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"s3cret" not in stored
     assert b"Authorization" not in stored
+
+
+def test_trees_that_list_more_than_memory_holds_are_given_up(
+    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = run("rev-parse", "HEAD", cwd=upstream)
+    repo = git.Repo("t", revision, "git", upstream.as_uri())
+    git.obtain(repo, tmp_path)
+    monkeypatch.setattr(git, "MAX_OUTPUT", 10)
+    with pytest.raises(BadRepo, match="too large"):
+        list(git.entries(repo, tmp_path, CAPS))

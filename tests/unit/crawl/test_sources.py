@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -228,3 +229,10 @@ def test_a_folder_that_changed_since_it_was_listed_is_rejected(project: Path, tm
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="not a directory"):
         folder.list_repo(tmp_path / "nowhere")
+
+
+def test_a_folder_whose_path_is_no_text_is_refused(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"odd\xff")
+    odd.mkdir()
+    with pytest.raises(Refusal, match="rename the directory"):
+        folder.list_repo(odd)
