@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache as once
@@ -189,13 +189,29 @@ def _read_unit(
     try:
         if unit in missing:
             raise missing[unit]
-        frame, rejected = read_repo(repo, SOURCES[repo.source].entries(repo, cache, caps))
+        entries = _Counted(SOURCES[repo.source].entries(repo, cache, caps))
+        frame, rejected = read_repo(repo, entries)
+        came_in = entries.count
     except (BadRepo, OutOfReach) as failure:
         log.warning("%s: %s (%s)", repo.repo, failure.reason, failure.detail)
         frame = pl.DataFrame(schema=_COLUMNS)
         rejected = [(repo.repo, failure.reason, failure.detail, 1, repo.bytes or 0)]
+        came_in = 1
     rows = {"": frame, "rejects": corpus.rejects(rejected, VERB)}
-    out.write(unit, rows, came_in=frame.height + len(rejected))
+    out.write(unit, rows, came_in=came_in)
+
+
+@dataclass
+class _Counted:
+    """Entries, counted as they come: what came in is not derived from what went out."""
+
+    entries: Iterable[Entry]
+    count: int = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        for entry in self.entries:
+            self.count += 1
+            yield entry
 
 
 @once

@@ -143,6 +143,8 @@ def _download(repo: Repo, archive: Path) -> None:
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
                 _wait_or_give_up(error, attempt)
                 continue
+            except (httpx.RequestError, httpx.InvalidURL) as error:  # redirects without end, for one
+                raise OutOfReach("unreachable", type(error).__name__) from None
             found = _sha256(aside)
             if found == archive.name:
                 aside.replace(archive)
@@ -213,7 +215,10 @@ def _pypi_address(name: str, file: str) -> str:
     response = _client().get(f"{_index()}/{project}/", headers={"Accept": _SIMPLE})
     response.raise_for_status()
     if "json" in response.headers.get("Content-Type", ""):
-        found = {str(entry["filename"]): str(entry["url"]) for entry in response.json()["files"]}
+        try:
+            found = {str(entry["filename"]): str(entry["url"]) for entry in response.json()["files"]}
+        except (ValueError, KeyError, TypeError):
+            raise OutOfReach("unreachable", "the index is no index") from None
     else:
         links = [html.unescape(link) for link in re.findall(r'href="([^"]+)"', response.text)]
         found = {unquote(urlsplit(link).path.rsplit("/", 1)[-1]): link for link in links}
@@ -226,13 +231,15 @@ def _index() -> str:
     """The index that pip is configured with; a URL that may hold a password, so it is never shown."""
     url = os.environ.get("PIP_INDEX_URL")
     config = configparser.ConfigParser(interpolation=None)
-    config.read(
-        [
-            "/etc/pip.conf",
-            Path.home() / ".pip/pip.conf",
-            Path.home() / ".config/pip/pip.conf",
-            Path(sys.prefix) / "pip.conf",
-            os.environ.get("PIP_CONFIG_FILE", ""),
-        ]
-    )
+    files = [
+        "/etc/pip.conf",
+        Path.home() / ".pip/pip.conf",
+        Path.home() / ".config/pip/pip.conf",
+        Path(sys.prefix) / "pip.conf",
+        os.environ.get("PIP_CONFIG_FILE", ""),
+    ]
+    try:
+        config.read(files)
+    except configparser.Error as error:
+        raise Refusal(f"pip's configuration is broken: {str(error).splitlines()[0]}") from None
     return (url or config.get("global", "index-url", fallback="") or PYPI).rstrip("/")

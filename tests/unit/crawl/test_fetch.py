@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,7 @@ import pytest
 
 import corpus
 from corpus import Refusal
+from crawl import fetch
 from crawl.config import Fetch, Filter, List
 from crawl.fetch import fetch_repos, read_repo
 from crawl.filter import filter_files
@@ -120,6 +122,18 @@ def test_what_came_in_goes_out_or_is_rejected(listed: Path, tmp_path: Path) -> N
     details = kept.scan("rejects").collect()
     assert set(details.filter(pl.col("reason") == "license")["detail"]) == {"GPL-3.0-only"}
     assert [shard.name for shard in kept.shards()] == [shard.name for shard in files.shards()]
+
+
+def test_a_file_that_gets_lost_shows_in_the_account(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgetful(repo: Repo, entries: Iterable[Entry]) -> tuple[pl.DataFrame, list[fetch.RejectRow]]:
+        frame, rejected = read_repo(repo, entries)
+        return frame.head(-1), rejected
+
+    monkeypatch.setattr(fetch, "read_repo", forgetful)
+    counts = fetched(listed, tmp_path / "files").counts
+    assert counts["in"] == counts["out"] + sum(counts["rejected"].values()) + 6
 
 
 def test_one_worker_and_two_give_the_same_bytes(listed: Path, tmp_path: Path) -> None:

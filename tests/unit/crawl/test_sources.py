@@ -47,6 +47,8 @@ class Answer(BaseHTTPRequestHandler):
             self.answer(
                 200, b'<a href="../../files/html-1.0.tar.gz#sha256=0">html-1.0.tar.gz</a>', "text/html"
             )
+        elif project == "nonsense":
+            self.answer(200, b'{"files": [3]}', "application/json")
         elif project:
             file = {"filename": f"{project}-1.0.tar.gz", "url": f"../../files/{project}-1.0.tar.gz"}
             kind = "application/vnd.pypi.simple.v1+json"
@@ -144,6 +146,29 @@ def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(packages, "ATTEMPTS", 2)
     with pytest.raises(OutOfReach, match="ConnectError"):
         packages.obtain(repo("plain"), tmp_path)
+
+
+@pytest.mark.parametrize("index", ["http://x:secret@[", "http://127.0.0.1:9\x00"])
+def test_an_address_that_is_none_is_given_up_without_naming_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str
+) -> None:
+    monkeypatch.setattr(packages, "_index", lambda: index)
+    monkeypatch.setattr(packages, "ATTEMPTS", 1)
+    with pytest.raises(OutOfReach) as failure:
+        packages.obtain(repo("plain"), tmp_path)
+    assert "secret" not in failure.value.detail
+
+
+def test_an_index_that_is_none_is_out_of_reach(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(OutOfReach, match="is no index"):
+        packages.obtain(repo("nonsense"), tmp_path)
+
+
+def test_a_broken_configuration_of_pip_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pip.conf").write_text("nonsense")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    with pytest.raises(Refusal, match="pip's configuration is broken"):
+        packages._index()
 
 
 @pytest.mark.parametrize(
