@@ -60,10 +60,12 @@ def stage(name: str, about: str) -> App:
         except BrokenPipeError:
             _stop("", 141)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
-                raise
             where = f" while writing {error.filename}" if error.filename else ""
-            _stop(f"{name}: no space left on the disk{where}: free some and run again; it resumes.", 1)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+                _stop(f"{name}: no space left on the disk{where}: free some and run again; it resumes.", 1)
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+                _stop(f"{name}: {error.filename}: {error.strerror}: give a place that you may use.", 1)
+            raise
         if isinstance(result, corpus.Table):
             console.print(closing(result))
         elif isinstance(result, int):

@@ -83,6 +83,7 @@ def test_a_run_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[
             1,
             "no space left on the disk while writing out/x",
         ),
+        (PermissionError(errno.EACCES, "Permission denied", "out/x"), 1, "out/x: Permission denied"),
         (KeyboardInterrupt(), 130, "run again to resume"),
     ],
 )
