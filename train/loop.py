@@ -85,7 +85,7 @@ def write(out: corpus.Output, tokens: corpus.Table, words: corpus.Table, setting
 
 def start(words: corpus.Table, settings: Pretrain, length: int) -> Run:
     """A fresh model and optimizer on the best device there is; refuses sizes below one."""
-    for name in ("tokens", "batch", "micro_batch", "valid_every", "checkpoint_every"):
+    for name in ("tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"):
         if getattr(settings, name) < 1:
             raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
     loaded = tokenizer.load(words.path)

@@ -61,6 +61,8 @@ def write(
     """
     if settings.length < SHORTEST:
         raise Refusal(f"--length {settings.length} is too short: give at least {SHORTEST}.")
+    if settings.window < 1:
+        raise Refusal(f"--window is {settings.window}: give at least 1.")
     sizes = src.scan().select("id", "repo", "bytes").collect()
     held_out = hold_out(sorted(sizes["repo"].unique()), settings)
     wanted = candidates(sizes, held_out, settings)
@@ -75,7 +77,7 @@ def write(
     rejected = _rejects(out, cut, src, placed)
     documents = placed["document"].n_unique()
     contents = {"rejects": rejected, "vocabulary": lengths}
-    out.write("documents", contents, came_in=documents + rejected.num_rows, went_out=documents)
+    out.write("documents", contents, came_in=sizes.height, went_out=documents)
     shutil.rmtree(cut.path)
     return out.seal(**facts(placed, settings))
 

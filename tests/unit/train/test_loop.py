@@ -22,6 +22,8 @@ from train.batches import Order, Rows
 
 from .conftest import TRAIN
 
+SIZES = ["tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"]
+
 
 def gradients(run: loop.Run, rows: Rows, micro_batch: int) -> tuple[float, list[torch.Tensor]]:
     wanted = list(range(4))
@@ -125,7 +127,7 @@ def test_a_tokenizer_that_did_not_make_the_rows_is_refused(
         cli.pretrain(tokens.path, other.path, tmp_path / "model", settings=TRAIN)
 
 
-@pytest.mark.parametrize("name", ["tokens", "batch", "micro_batch", "valid_every", "checkpoint_every"])
+@pytest.mark.parametrize("name", SIZES)
 def test_sizes_below_one_are_refused_by_name(words: corpus.Table, name: str) -> None:
     with pytest.raises(Refusal, match=f"{name} is 0: give at least 1"):
         loop.start(words, replace(TRAIN, **{name: 0}), 127)

@@ -95,6 +95,8 @@ def test_rows_too_short_for_a_piece_are_refused(
 ) -> None:
     with pytest.raises(Refusal, match="--length 8 is too short"):
         cli.pack(documents.path, words.path, tmp_path / "short", settings=replace(PACK, length=8))
+    with pytest.raises(Refusal, match="--window is 0"):
+        cli.pack(documents.path, words.path, tmp_path / "none", settings=replace(PACK, window=0))
 
 
 def test_the_reader_knows_how_many_rows_there_are(tokens: corpus.Table, rows: Rows) -> None:
