@@ -231,7 +231,7 @@ def _index() -> str:
     """The index that pip is configured with; a URL that may hold a password, so it is never shown."""
     url = os.environ.get("PIP_INDEX_URL")
     config = configparser.ConfigParser(interpolation=None)
-    files = [
+    files: list[str | Path] = [
         "/etc/pip.conf",
         Path.home() / ".pip/pip.conf",
         Path.home() / ".config/pip/pip.conf",
