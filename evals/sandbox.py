@@ -111,12 +111,14 @@ class Sandbox:
         texts = [program]
         if test is not None:
             texts.append(json.dumps({"given": test.given, "calls": list(test.calls), "test": test.text}))
-        for _ in range(2):  # a slot may have died since the last program; a second death is a finding
+        for _ in range(2):  # a slot may have died or been spoiled by an earlier program; twice is a finding
             reply = self._ask(texts)
-            if "verdict" in reply:
-                said = {name: reply[name] and _storable(reply[name]) for name in ("detail", "output")}
-                return Verdict(**reply | said)
+            if reply.get("verdict", "error") != "error":
+                break
             self.close()
+        if "verdict" in reply:
+            said = {name: reply[name] and _storable(reply[name]) for name in ("detail", "output")}
+            return Verdict(**reply | said)
         return Verdict("error", f"the slot died: {reply.get('broken', 'no answer')}"[-500:], 0.0, 0.0, 0)
 
     def start(self) -> dict[str, Any]:
@@ -136,11 +138,8 @@ class Sandbox:
         )
         theirs.close()
         self._control = ours
-        readable, path = _readable()
         with contextlib.suppress(ConnectionError):
-            ours.sendall(
-                json.dumps({"walls": self.walls, "readable": readable, "path": path}).encode() + b"\n"
-            )
+            ours.sendall(json.dumps({"walls": self.walls, **_view()}).encode() + b"\n")
         reply = self._receive(SECONDS_TO_START)
         if "ready" not in reply:
             self.close()
@@ -222,17 +221,23 @@ def _file_of(text: str) -> IO[bytes]:
     return file
 
 
-def _readable() -> tuple[list[str], list[str]]:
-    """Host paths that programs may read, and the import path: the interpreter, its libraries, numpy."""
+def _view() -> dict[str, list[str]]:
+    """Host paths that programs may read, those hidden among them, and the import path.
+
+    To be seen: the interpreter, its libraries, numpy.  Not to be seen: other installed packages, one of
+    which holds the tests and the answers of HumanEval.
+    """
     paths = [sysconfig.get_path("stdlib"), f"{sys.base_prefix}/lib", *_LIBRARIES]
     path = [sysconfig.get_path("stdlib"), str(sysconfig.get_config_var("DESTSHARED"))]
+    readable: list[str] = []
+    for found in sorted({found for found in paths if Path(found).is_dir()}):
+        if not any(found.startswith(f"{above}/") for above in readable):
+            readable.append(found)
+    patterns = ("*-packages", "python*/*-packages")
+    hidden = {str(found) for above in readable for one in patterns for found in Path(above).glob(one)}
     numpy = importlib.util.find_spec("numpy")
     if numpy is not None and numpy.origin is not None:
         package = Path(numpy.origin).parent
-        paths += [str(package), str(package.with_name("numpy.libs"))]
+        readable += [str(one) for one in (package, package.with_name("numpy.libs")) if one.is_dir()]
         path.append(str(package.parent))
-    kept: list[str] = []
-    for found in sorted({found for found in paths if Path(found).is_dir()}):
-        if not any(found.startswith(f"{above}/") for above in kept):
-            kept.append(found)
-    return kept, path
+    return {"readable": readable, "hidden": sorted(hidden), "path": path}

@@ -43,7 +43,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     asked = json.loads(control.makefile("r").readline())
     try:
-        proc = enter(asked["readable"]) if asked["walls"] else -1
+        proc = enter(asked["readable"], asked["hidden"]) if asked["walls"] else -1
     except NoWalls as reason:
         return _answer(control, {"refused": str(reason)})
     try:
@@ -128,7 +128,8 @@ def judge(
     if outcome.report == mark.encode():
         return "passed", None
     said = _parsed(outcome.report)
-    if said and said["verdict"] in ("failed", "memory", "error", "unfit"):
+    # Only a test that runs apart is believed to be unfit: elsewhere the program itself may have written it.
+    if said and said["verdict"] in ("failed", "memory", "error", *["unfit"][: len(children) - 1]):
         return str(said["verdict"]), said["detail"] and str(said["detail"])
     status = outcome.statuses.get(children[0], 0)  # of the process that ran the program
     if status == job.NOT_CONFINED:
@@ -136,8 +137,16 @@ def judge(
     if status == -signal.SIGXCPU or (status == -signal.SIGKILL and outcome.cpu_seconds >= limits.cpu_seconds):
         return "timeout", None
     if status < 0:
-        return "crashed", signal.Signals(-status).name
+        return "crashed", _name_of(-status)
     return "failed", f"the program left before its end (exit status {status})"
+
+
+def _name_of(number: int) -> str:
+    """A signal's name; most of the real-time ones have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _parsed(report: bytes) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The walls of a slot: its own namespaces, an identity nobody else has, and a private root.
 
 Afterwards the slot is process 1 of a world with no network, no other process, no host file but the
-interpreter and its libraries (read-only), four harmless devices and the jobs' empty directories.
+interpreter and its libraries (read-only), three harmless devices and the jobs' empty directories.
 Started by root, the slot takes an unused high uid before any program runs; started by an ordinary user
 it stays that user.  Inside, both look like uid 1000, and neither holds a privilege outside.
 """
@@ -26,7 +26,8 @@ FIRST_HIGH_ID = 1_900_000_000
 """Uids from here on belong to nobody; each slot takes one, so that limits per user bind to it alone
 (a process limit of 64 did not bind a root uid, even inside its own user namespace)."""
 
-DEVICES = ("null", "zero", "random", "urandom")
+DEVICES = ("null", "random", "urandom")
+"""Not /dev/zero: mapped shared, it is memory that no process's resident size shows."""
 
 _BUILD_SITE = "/tmp"  # noqa: S108  (exists everywhere; covered by our own tmpfs in our own namespace)
 
@@ -35,24 +36,25 @@ class NoWalls(Exception):
     """This machine does not let us build a wall; says which call was refused."""
 
 
-def enter(readable: Iterable[str]) -> int:
+def enter(readable: Iterable[str], hidden: Iterable[str]) -> int:
     """Move this single-threaded process behind the walls; returns in the new process 1.
 
     The calling process stays outside as a keeper that ends when process 1 ends.
 
     Args:
         readable: Host files and directories that programs may read, at the same path.
+        hidden: Directories below those that are empty in here, but for what ``readable`` names in them.
 
     Returns:
         A descriptor of a fresh /proc of the new world, which is mounted nowhere.
     """
     try:
-        return _enter(list(readable))
+        return _enter(list(readable), list(hidden))
     except OSError as error:
         raise NoWalls(str(error)) from None
 
 
-def _enter(readable: list[str]) -> int:
+def _enter(readable: list[str], hidden: list[str]) -> int:
     uid, gid = os.getuid(), os.getgid()
     spaces = kernel.NEWNS | kernel.NEWPID | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
     if uid == 0:
@@ -70,7 +72,7 @@ def _enter(readable: list[str]) -> int:
         os.closerange(0, 256)
         os.waitpid(first, 0)
         os._exit(0)
-    proc = _build(readable)
+    proc = _build(readable, hidden)
     socket.sethostname("sandbox")
     if uid == 0:
         _become_nobody(identity, proc)
@@ -78,7 +80,7 @@ def _enter(readable: list[str]) -> int:
     return proc
 
 
-def _build(readable: list[str]) -> int:
+def _build(readable: list[str], hidden: list[str]) -> int:
     """Make the private root, move into it, and return a descriptor of the new world's /proc."""
     kernel.mount("none", "/", "", kernel.REC | kernel.PRIVATE)
     # Held open, because some of them may lie below the directory that is about to be covered.
@@ -91,6 +93,10 @@ def _build(readable: list[str]) -> int:
     for path, file in held.items():
         _show(file, root + path)
         os.close(file)
+        for covered in (one for one in hidden if one.startswith(f"{path}/")):
+            kernel.mount("tmpfs", root + covered, "tmpfs", kernel.NOSUID, "size=64k,nr_inodes=64,mode=755")
+    for covered in hidden:
+        kernel.make_readonly(root + covered)
     for name in ("tmp", "dev/shm"):
         Path(root, name).symlink_to(WORK)
     kernel.mount("proc", f"{root}/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)

@@ -7,7 +7,11 @@ code behind them.  Calls are refused with EPERM, so a program sees an ordinary `
   hole in filters that look at numbers alone.
 * ``clone`` with any namespace flag is refused; ``clone3`` answers ENOSYS, because its flags lie in memory
   where a filter cannot look, and libc then falls back to ``clone``.
-* ``memfd_create`` and System V memory are refused because no process's resident size shows them.
+* ``memfd_create``, System V memory and shared anonymous mappings are refused: what was written there and
+  then unmapped by one process, or dropped by ``madvise``, stays allocated and no resident size shows it.
+* ``prlimit64`` is for oneself alone: with it a program could take away what the slot, which runs as the
+  same user, needs for later programs.
+* ``setsockopt`` is refused, so that a socket pair's buffer, which nobody counts, cannot be made larger.
 * ``socketpair`` stays: asyncio needs it, and it reaches nobody.
 """
 
@@ -38,6 +42,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "connect": (42, 203),
     "bind": (49, 200),
     "listen": (50, 201),
+    "setsockopt": (54, 208),
     # namespaces and mounts
     "unshare": (272, 97),
     "setns": (308, 268),
@@ -105,6 +110,10 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
 
 _CLONE = (56, 220)
 _CLONE3 = 435
+_PRLIMIT = (302, 261)
+_MMAP = (9, 222)
+_SHARED_ANONYMOUS = 0x01 | 0x20
+"""MAP_SHARED and MAP_ANONYMOUS (asm-generic/mman.h)."""
 _NAMESPACES = (
     kernel.NEWNS
     | kernel.NEWCGROUP
@@ -115,10 +124,10 @@ _NAMESPACES = (
     | kernel.NEWNET
 )
 
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT = 0, 4, 16
-"""Offsets in struct seccomp_data; the argument's low half, both machines being little-endian."""
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT, _ARGUMENT_3_AT = 0, 4, 16, 40
+"""Offsets in struct seccomp_data; an argument's low half, both machines being little-endian."""
 
 
 def build(machine: str | None = None) -> bytes:
@@ -144,6 +153,17 @@ def build(machine: str | None = None) -> bytes:
         (_EQUAL, 0, 4, _CLONE[column]),
         (_LOAD, 0, 0, _ARGUMENT_AT),
         (_ANY_BIT, 0, 1, _NAMESPACES),
+        (_RETURN, 0, 0, refuse),
+        (_RETURN, 0, 0, _ALLOW),
+        (_EQUAL, 0, 4, _PRLIMIT[column]),
+        (_LOAD, 0, 0, _ARGUMENT_AT),
+        (_EQUAL, 1, 0, 0),
+        (_RETURN, 0, 0, refuse),
+        (_RETURN, 0, 0, _ALLOW),
+        (_EQUAL, 0, 5, _MMAP[column]),
+        (_LOAD, 0, 0, _ARGUMENT_3_AT),
+        (_AND, 0, 0, _SHARED_ANONYMOUS),
+        (_EQUAL, 0, 1, _SHARED_ANONYMOUS),
         (_RETURN, 0, 0, refuse),
         (_RETURN, 0, 0, _ALLOW),
     ]

@@ -116,7 +116,7 @@ def _look(outcome: Outcome, limits: Limits, proc: int) -> str | None:
             # After the name in parentheses: field 3 on; 14 to 17 are ticks, 24 resident pages (proc(5)).
             fields = _text(proc, f"{pid}/stat").rpartition(")")[2].split()
             cpu += sum(map(int, fields[11:15])) / _TICK
-            memory += int(fields[21]) * _PAGE
+            memory += int(fields[21]) * _PAGE or _resident(proc, _living(proc, pid))
     if memory > limits.memory_bytes:
         # Forked processes share pages, which resident size counts once for each of them.
         memory = sum(_proportional(proc, pid) for pid in pids)
@@ -130,9 +130,26 @@ def _pids(proc: int) -> list[str]:
     return [name for name in os.listdir(proc) if name.isdigit() and name != "1"]
 
 
-def _proportional(proc: int, pid: str) -> int:
+def _living(proc: int, pid: str) -> str:
+    """Where /proc tells of a process's memory: by a thread that lives, for one that has ended has none."""
     with contextlib.suppress(OSError, IndexError):
-        for line in _text(proc, f"{pid}/smaps_rollup").splitlines():
+        tasks = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
+        try:
+            threads = [f"{pid}/task/{thread}" for thread in _pids(tasks)]
+        finally:
+            os.close(tasks)
+        return next((thread for thread in threads if _resident(proc, thread)), pid)
+    return pid
+
+
+def _resident(proc: int, place: str) -> int:
+    return int(_text(proc, f"{place}/statm").split()[1]) * _PAGE
+
+
+def _proportional(proc: int, pid: str) -> int:
+    """Resident bytes, where a page that n processes share counts as 1/n of one."""
+    with contextlib.suppress(OSError, IndexError):
+        for line in _text(proc, f"{_living(proc, pid)}/smaps_rollup").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return 0
