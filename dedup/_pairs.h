@@ -97,6 +97,7 @@ typedef struct {
 /* One bucket: its rows, best first, each against the leaders, the rows that matched none before them. */
 static int collide_bucket(Collision *c, const uint64_t *bucket, size_t n, uint32_t *leaders)
 {
+    const unsigned enough = LIKELY * (n > c->leaders ? 1 : c->patience); /* no patience in giant buckets */
     size_t led = 0;
     for (size_t i = 0; i < n; i++) {
         const uint32_t row = (uint32_t)bucket[i];
@@ -116,7 +117,7 @@ static int collide_bucket(Collision *c, const uint64_t *bucket, size_t n, uint32
             if (c->pairs.index[slot])
                 continue;
             if (same >= c->middle)
-                c->out[row] = (c->bets[row] += same >= c->high ? LIKELY : 1) >= LIKELY * c->patience;
+                c->out[row] = (c->bets[row] += same >= c->high ? LIKELY : 1) >= enough;
             else if (++c->doubts[row] > MOST_DOUBTS) {
                 c->doubts[row] = MOST_DOUBTS;
                 continue;

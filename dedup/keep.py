@@ -102,7 +102,9 @@ def _joined(pairs: Pairs, met: NDArray[np.uint32], limits: bands.Limits) -> Pair
     new["verdict"] = np.where(met[:, 2] >= limits.high, YES, DOUBT)
     both = np.concatenate([pairs, new])
     keys = both["row"] << 32 | both["keeper"]
-    order = np.argsort(keys, kind="stable")  # quick, as the first part is sorted; and the old pair comes first
+    order = np.argsort(
+        keys, kind="stable"
+    )  # quick, as the first part is sorted; and the old pair comes first
     first = np.ones(len(both), np.bool_)
     first[1:] = keys[order][1:] != keys[order][:-1]
     return both[order[first]]

@@ -211,13 +211,14 @@ class _Meeting:
     ) -> None:
         self.signatures, self.slots, self.fresh, self.out = signatures, slots, fresh, out
         self.known = set(known.tolist())
-        self.limits, self.patience = limits, patience
+        self.limits, self.patience, self.enough = limits, patience, LIKELY
         self.doubts, self.bets = [0] * len(slots), [0] * len(slots)
         self.found: list[tuple[int, int, int]] = []
         self.met: set[tuple[int, int]] = set()
 
     def bucket(self, bucket: Ints, leaders: int) -> None:
         """Every leader in turn against all the rows after it that are still in."""
+        self.enough = LIKELY * (1 if len(bucket) > leaders else self.patience)
         led = 0
         for i, leader in enumerate(bucket.tolist()):
             if self.out[leader]:
@@ -238,7 +239,7 @@ class _Meeting:
             return
         if bins >= middle:
             self.bets[row] += LIKELY if bins >= high else 1
-            self.out[row] = self.bets[row] >= LIKELY * self.patience
+            self.out[row] = self.bets[row] >= self.enough
         else:
             self.doubts[row] += 1
             if self.doubts[row] > MOST_DOUBTS:

@@ -15,6 +15,7 @@ import pytest
 import corpus
 import dedup
 from corpus import Refusal
+from dedup import kernel, twin
 from schemas import SCHEMAS
 
 WORDS = [f"{verb}_{noun}" for verb in ("get", "set", "make", "sum") for noun in map(str, range(300))]
@@ -114,6 +115,11 @@ def test_any_number_of_workers_writes_the_same_bytes(sample, scanned, tmp_path):
     assert (
         dedup.scan([sample], tmp_path / "unique", dedup.Scan(level="row"), workers=3).digest == scanned.digest
     )
+
+
+def test_without_the_compiled_kernel_the_bytes_are_the_same(sample, scanned, tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel, "engine", twin)
+    assert run(sample, tmp_path / "unique").digest == scanned.digest
 
 
 def test_all_columns_and_types_come_through(sample, scanned):
