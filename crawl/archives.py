@@ -8,9 +8,11 @@ that were really unpacked, whatever the archive claims.
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
+import re
 import stat
 import struct
 import tarfile
@@ -29,6 +31,8 @@ SLACK = 1 << 20
 
 MAX_HEADER = 1 << 20
 """Bytes of one extended header; honest ones hold a long path."""
+
+_DIGITS = re.compile(rb"[0-9]{100}")
 
 _BROKEN = (
     tarfile.TarError,
@@ -63,7 +67,8 @@ def entries(path: Path, caps: Caps) -> Iterator[Entry]:
     except _BROKEN as error:
         raise BadRepo("broken_archive", f"{type(error).__name__}: {error}"[:200]) from None
     except OSError as error:
-        if error.errno is not None:  # the disk's trouble, not the archive's
+        # A zip that sends us before its own beginning is EINVAL; anything else is the disk's trouble.
+        if error.errno not in (None, errno.EINVAL):
             raise
         raise BadRepo("broken_archive", f"{type(error).__name__}: {error}"[:200]) from None
 
@@ -95,6 +100,25 @@ class _Meter(io.RawIOBase):
             raise BadRepo("bomb", f"unpacks to more than {self.caps.ratio} times its size")
 
 
+class _Undigital:
+    """What pax headers are read through: on a run of digits, ``tarfile`` takes the square of its length.
+
+    CVE-2024-6232, in Python before 3.11.10: half a megabyte of digits took minutes.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._stream.read(size)
+        if _DIGITS.search(data):
+            raise BadRepo("bomb", "a tar header of digits")
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class _Member(tarfile.TarInfo):
     """A tar header that is strict: ``tarfile`` takes a broken header in the middle for the end."""
 
@@ -111,7 +135,12 @@ class _Member(tarfile.TarInfo):
         return self._limited(tar, "_proc_gnulong")
 
     def _proc_pax(self, tar: tarfile.TarFile) -> Any:
-        return self._limited(tar, "_proc_pax")
+        stream: Any = tar.fileobj
+        tar.fileobj = _Undigital(stream)
+        try:
+            return self._limited(tar, "_proc_pax")
+        finally:
+            tar.fileobj = stream
 
     def _limited(self, tar: tarfile.TarFile, process: str) -> Any:
         """``tarfile`` reads such a header into memory, of whatever size it says it is."""

@@ -109,6 +109,13 @@ def test_a_zip_packed_by_what_zipfile_unpacks_without_limit_is_given_up(tmp_path
     assert reason(tmp_path, file.getvalue()) == "broken_archive"
 
 
+def test_a_zip_that_points_before_its_beginning_is_broken(tmp_path: Path) -> None:
+    data = bytearray(zipped({"a.py": b"x = 1\n"}))
+    directory = data.index(b"PK\x01\x02")
+    data[-6:-2] = (directory + 1000).to_bytes(4, "little")  # the directory's place: later than it is
+    assert reason(tmp_path, bytes(data)) == "broken_archive"
+
+
 def test_more_members_than_the_cap_are_too_many(tmp_path: Path) -> None:
     assert reason(tmp_path, tar({f"f{n}": b"" for n in range(51)})) == "too_many_files"
     assert reason(tmp_path, zipped({f"f{n}": b"" for n in range(51)})) == "too_many_files"
@@ -118,6 +125,13 @@ def test_a_huge_extended_header_is_not_read_into_memory(tmp_path: Path) -> None:
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.XHDTYPE, 900_000_000
     assert reason(tmp_path, header.tobuf() + bytes(2048)) == "bomb"
+
+
+def test_an_extended_header_of_digits_is_given_up_at_once(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = b"x", 1 << 19
+    data = header.tobuf(tarfile.USTAR_FORMAT) + b"1" * header.size + tar({"a.py": b"x = 1\n"})
+    assert reason(tmp_path, data) == "bomb"
 
 
 def test_links_and_devices_are_named_and_never_followed(tmp_path: Path) -> None:
