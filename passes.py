@@ -2,7 +2,8 @@
 
 A unit is a name; what it reads and writes follows from the name alone, so the result does not depend
 on how many processes there are or on which of them took which unit.  A unit that fails does not stop
-the others: they finish (and are not done again on resume), then the first failure is raised.
+the others: they finish (and are not done again on resume), then the first failure is raised.  With one
+worker there are no others: the failure is raised at once.
 """
 
 from __future__ import annotations
