@@ -320,10 +320,8 @@ def building(
         inputs: The tables that are read.
         pins: Hashes of inputs that are not tables, by name (a list of packages, a folder).
     """
-    inputs = list(inputs)
-    sources = [
-        {key: str(source.manifest[key]) for key in ("table", "made_by", "digest")} for source in inputs
-    ]
+    inputs, keys = list(inputs), ("table", "made_by", "digest")
+    sources = [{key: str(source.manifest[key]) for key in keys} for source in inputs]
     sources += [{"table": name, "made_by": "", "digest": pin} for name, pin in sorted(pins.items())]
     resolved = json.loads(json.dumps(_as_dict(settings), default=str))
     plan = {
