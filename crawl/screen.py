@@ -71,7 +71,7 @@ def screen_shard(
 ) -> None:
     """The documents of one shard."""
     rows = documents.frame(shards[unit]).to_dicts()
-    parses = _parses(found, {row["repo"] for row in rows})
+    parses = _parses(found, unit)
     index = index_of(
         protected.path, protected.digest, settings.ngram, settings.shortest, tuple(settings.allow)
     )
@@ -161,9 +161,11 @@ def index_of(problems: Path, digest: str, ngram: int, shortest: int, allow: tupl
     return Index(protected, ngram=ngram, shortest=shortest, allow=allow)
 
 
-def _parses(found: Table, repos: set[str]) -> dict[tuple[str, str], Parse]:
-    wanted = found.scan().filter(pl.col("repo").is_in(list(repos)))
-    rows = wanted.select("repo", "path", "language", "error_share").collect().iter_rows()
+def _parses(found: Table, unit: str) -> dict[tuple[str, str], Parse]:
+    """What was parsed in the shard of the same name, which holds the same repos."""
+    twins = [found.frame(shard) for shard in found.shards() if Path(shard.name).stem == unit]
+    columns = pl.concat(twins) if twins else found.scan().collect()
+    rows = columns.select("repo", "path", "language", "error_share").iter_rows()
     return {(repo, path): Parse(*parse) for repo, path, *parse in rows}
 
 

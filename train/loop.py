@@ -237,5 +237,6 @@ def _export(
     contents["metrics.jsonl"] = journal.metrics.read_bytes()
     contents[f"{MEASURED}/seconds.jsonl"] = journal.seconds.read_bytes()
     out.write("model", contents, came_in=len(train), went_out=len(train))
-    shutil.rmtree(running)
-    return out.seal(**facts)
+    table = out.seal(**facts)
+    shutil.rmtree(running)  # only now: a run killed in here has its result, or all it needs to go on
+    return table

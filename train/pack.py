@@ -78,8 +78,9 @@ def write(
     documents = placed["document"].n_unique()
     contents = {"rejects": rejected, "vocabulary": lengths}
     out.write("documents", contents, came_in=sizes.height, went_out=documents)
-    shutil.rmtree(cut.path)
-    return out.seal(**facts(placed, settings))
+    table = out.seal(**facts(placed, settings))
+    shutil.rmtree(cut.path)  # only now: a run killed in here has its result, or all it needs to go on
+    return table
 
 
 def facts(placed: pl.DataFrame, settings: Pack) -> dict[str, Any]:
