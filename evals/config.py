@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -86,3 +87,30 @@ class Report:
     """Samples shown in full; the first one of every problem comes first, all are counted."""
     characters: int = 3000
     """A longer prompt, completion or program is shown without its middle."""
+
+
+_PROGRAM = {"seconds": (0.1, 86_400.0), "memory_mb": (1, 1 << 20)}
+_RANGES: dict[type, dict[str, tuple[float, float]]] = {
+    Sample: {
+        "limit": (0, math.inf),
+        "samples": (1, 1_000_000),
+        "temperature": (0, 100),
+        "top_p": (0, 1),
+        "max_new_tokens": (1, math.inf),
+        "batch": (1, math.inf),
+    },
+    Judge: _PROGRAM | {"k": (1, math.inf)},
+    Run: _PROGRAM,
+    Report: {"samples": (0, math.inf), "characters": (1, math.inf)},
+}
+
+
+def check(settings: Sample | Judge | Run | Report) -> None:
+    """Refuse a number that makes no sense, by its name."""
+    from corpus import Refusal
+
+    for name, (least, most) in _RANGES[type(settings)].items():
+        value = getattr(settings, name)
+        if not all(least <= one <= most for one in (value if isinstance(value, tuple) else (value,))):
+            to = "" if most == math.inf else f" and at most {most:,}"
+            raise Refusal(f"{name} is {value}: give at least {least:,}{to}.")

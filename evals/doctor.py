@@ -8,7 +8,7 @@ from pathlib import Path
 
 from corpus import Refusal
 from evals import sandbox
-from evals.config import Run
+from evals.config import Run, check
 from evals.sandbox import Limits, Sandbox, Test, Unavailable, Verdict
 
 CHECKS = {
@@ -56,6 +56,7 @@ def examine() -> tuple[list[str], bool]:
 
 def run_file(path: Path, settings: Run) -> Verdict:
     """The verdict on one program file, under the test file of the settings if there is one."""
+    check(settings)
     sandbox.require(unsafe=settings.unsafe_no_sandbox)
     if settings.test is not None and not settings.entry:
         raise Refusal("--test needs --entry: the names of the program's functions that the test calls.")

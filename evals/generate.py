@@ -57,6 +57,11 @@ class Generator:
         self.settings = settings
         self.device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            line = str(error).strip().split("\n")[0]
+            raise Refusal(f"--device {self.device} is not to be had: {line}") from None
+        try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
             self.model: Any = AutoModelForCausalLM.from_pretrained(
                 path, local_files_only=True, dtype=settings.dtype

@@ -20,7 +20,7 @@ import corpus
 import passes
 from corpus import Refusal
 from evals import sandbox, scores
-from evals.config import Judge
+from evals.config import Judge, check
 from evals.problems import read_problems
 from evals.sandbox import Limits, Sandbox, Verdict
 from evals.suites import SUITES
@@ -36,6 +36,7 @@ Key = tuple[str, str]
 
 def judge_samples(src: Path, samples: Path, dst: Path, settings: Judge, workers: int) -> corpus.Table:
     """One verdict for every sample, and pass@k in the manifest."""
+    check(settings)
     problems, given = corpus.read(src, "problems"), corpus.read(samples, "samples")
     with corpus.building(
         dst, "verdicts", made_by="evals judge", settings=settings, inputs=[problems, given]

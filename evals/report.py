@@ -14,7 +14,7 @@ import corpus
 from corpus import Refusal, Table
 from evals import account, outcomes, page
 from evals.account import Tables
-from evals.config import Report
+from evals.config import Report, check
 from evals.figures import compact, visible
 from evals.outcomes import Training
 from evals.page import Headline, duration, percent, size
@@ -43,6 +43,7 @@ def write_report(sources: Iterable[Path], dst: Path, settings: Report) -> Table:
     Raises:
         Refusal: a source is not a finished table, two were made by the same verb, or ``dst`` is a table.
     """
+    check(settings)
     _refuse_table(dst)
     tables = by_verb(corpus.read(path) for path in sources)
     opened = corpus.building(dst, "report", made_by="evals report", settings=settings, inputs=tables.values())

@@ -21,7 +21,7 @@ import polars as pl
 import corpus
 import passes
 from corpus import Refusal
-from evals.config import Sample
+from evals.config import Sample, check
 from evals.problems import read_problems
 from evals.suites import SUITES
 from evals.suites.problem import Problem
@@ -57,6 +57,7 @@ Source = Callable[[list[Problem]], list[list[Completion]]]
 
 def write_samples(src: Path, model: Path, dst: Path, settings: Sample) -> corpus.Table:
     """Samples of the problems in ``src``, from the source that the settings name."""
+    check(settings)
     asked = corpus.read(src, "problems")
     inputs, pins = _pinned(model, settings)
     with corpus.building(

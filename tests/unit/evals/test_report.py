@@ -310,3 +310,10 @@ def test_the_paper_s_table_sums_to_what_the_paper_states() -> None:
     assert sum(gb for _, gb, _, _ in table) == pytest.approx(797.92, abs=0.1)
     assert sum(thousands for _, _, thousands, _ in table) == pytest.approx(603_173, abs=87)
     assert sum(share for *_, share in table) == pytest.approx(100, abs=0.5)
+
+
+@pytest.mark.parametrize(("finish", "shown"), [("stop", "a"), ("given", "a\ndef b(): pass")])
+def test_page_cuts_a_completion_only_where_the_judge_did(finish, shown):
+    row = {"problem": "p", "sample": 0, "verdict": "failed", "detail": None, "program": ""}
+    made = {"completion": "a\ndef b(): pass", "finish": finish, "stop": ["\ndef"]}
+    assert outcomes._sample(row | made).completion == shown

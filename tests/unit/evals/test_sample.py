@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import corpus
-from evals.config import Sample
+from evals.config import Judge, Report, Sample, check
 from evals.generate import Generator, draw, seed_of
 from evals.problems import read_problems
 from evals.sample import read_replay, write_samples
@@ -115,6 +115,25 @@ def test_model_that_cannot_be_used_is_refused_in_one_line(model, problems, tmp_p
     (tmp_path / "broken" / "config.json").write_text("{}")
     assert "is not a model that transformers can load" in refusal(tmp_path / "broken")
     assert "--source replay reads a samples file" in refusal(tmp_path, source="replay")
+    assert "--device zzz is not to be had" in refusal(model, device="zzz")
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        Sample(batch=0),
+        Sample(samples=0),
+        Sample(temperature=float("nan")),
+        Judge(k=(1, 0)),
+        Judge(seconds=float("nan")),
+        Judge(memory_mb=1 << 60),
+        Report(samples=-1),
+    ],
+    ids=str,
+)
+def test_absurd_setting_is_refused_by_name(absurd):
+    with pytest.raises(corpus.Refusal, match=r"is .*: give at least"):
+        check(absurd)
 
 
 def test_model_that_ends_in_nan_is_refused(model, some):
