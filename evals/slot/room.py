@@ -18,8 +18,9 @@ from pathlib import Path
 
 from evals.slot import kernel
 
-WORK = "/work"
-"""Where each job's own empty directory is mounted; /tmp and /dev/shm lead here."""
+WORK = "/sandbox"
+"""Where each job's own empty directory is mounted; /tmp and /dev/shm lead here.  A name that no host path
+has: an interpreter below it would vanish under the jobs' mounts."""
 
 INSIDE_ID = 1000
 FIRST_HIGH_ID = 1_900_000_000
@@ -97,8 +98,9 @@ def _build(readable: list[str], hidden: list[str]) -> int:
             kernel.mount("tmpfs", root + covered, "tmpfs", kernel.NOSUID, "size=64k,nr_inodes=64,mode=755")
     for covered in hidden:
         kernel.make_readonly(root + covered)
-    for name in ("tmp", "dev/shm"):
-        Path(root, name).symlink_to(WORK)
+    for link in (Path(root, "tmp"), Path(root, "dev/shm")):
+        if not link.exists():  # /tmp does, read-only, where the interpreter itself lies below it
+            link.symlink_to(WORK)
     kernel.mount("proc", f"{root}/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
     proc = os.open(f"{root}/proc", os.O_RDONLY | os.O_DIRECTORY)
     kernel.detach(f"{root}/proc")

@@ -1,8 +1,10 @@
 """What a sandbox answers, and that it leaves nothing behind."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,23 @@ def test_unavailable_is_raised_where_no_slot_starts(monkeypatch):
     monkeypatch.setattr(sandbox, "_START", "import sys; sys.exit(1) # {}")
     with pytest.raises(Unavailable, match="did not start"):
         Sandbox().run("x = 1")
+
+
+def test_an_interpreter_below_tmp_has_a_sandbox_too():
+    """A checkout in /tmp, with its environment beside it, is what a careful stranger starts with."""
+    venv = Path(tempfile.mkdtemp(dir="/tmp")) / "venv"
+    try:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+        program = (
+            "from evals.sandbox import Sandbox\n"
+            "if __name__ == '__main__':\n"
+            "    with Sandbox() as box:\n"
+            "        print(box.run('import tempfile, colorsys\\ntempfile.TemporaryFile().write(b\"x\")'))\n"
+        )
+        root = Path(__file__).resolve().parents[3]
+        environment = {"PYTHONPATH": os.pathsep.join([str(root), *(p for p in sys.path if "-packages" in p)])}
+        run = [str(venv / "bin/python"), "-c", program]
+        done = subprocess.run(run, capture_output=True, text=True, env=environment)
+        assert "verdict='passed'" in done.stdout, done.stdout + done.stderr
+    finally:
+        shutil.rmtree(venv.parent)
