@@ -72,8 +72,10 @@ def curves(
     ys = [y for one in series for _, y in one.points] + ([level[1]] if level else [])
     if not xs:
         return Markup("")
-    bottom, top = ticks(min(ys), max(ys))[0], ticks(min(ys), max(ys))[-1]
-    frame = Frame(56, WIDTH - 12, 56, 270, (min(xs), max(max(xs), min(xs) + 1)), (bottom, top))
+    marks = ticks(min(ys), max(ys))
+    marks = ticks(marks[0], marks[-1])  # again, so that the marks drawn for these edges end at them
+    x_range = (min(xs), max(max(xs), min(xs) + 1))
+    frame = Frame(56, WIDTH - 26, 56, 270, x_range, (marks[0], marks[-1]))
     drawn = list(_axes(frame, x_label, y_label, 308))
     if level:
         height = frame.up(level[1])
@@ -240,7 +242,7 @@ def clipped(text: str, most: int) -> str:
 
 
 def _axes(frame: Frame, x_label: str, y_label: str, height: float) -> Iterable[Markup]:
-    for y in ticks(*frame.y):
+    for y in (y for y in ticks(*frame.y) if frame.y[0] <= y <= frame.y[1]):
         yield _line(frame.left, frame.up(y), frame.right, frame.up(y), "grid")
         yield _text(frame.left - 8, frame.up(y) + 4, compact(y), "end")
     for x in ticks(*frame.x):

@@ -56,3 +56,11 @@ def test_a_bar_is_as_long_as_its_value() -> None:
 def test_an_import_that_leads_up_is_drawn_as_another_kind() -> None:
     chart = ElementTree.fromstring(figures.arcs("", ["a", "b"], [(0, 1), (1, 0)]))
     assert [arc.attrib["class"] for arc in chart.iter("path")] == ["arc s0", "arc s1"]
+
+
+@given(some.lists(NUMBERS, min_size=2, max_size=20))
+def test_no_mark_of_an_axis_lies_outside_of_the_drawing(values: list[float]) -> None:
+    drawn = ElementTree.fromstring(figures.curves("t", "x", "y", [Series("s", list(enumerate(values)))]))
+    lines = [one for one in drawn.iter() if one.tag.endswith("line") and one.get("class") == "grid"]
+    heights = [float(one.get("y1", "nan")) for one in lines]
+    assert heights and min(heights) >= 55.9 and max(heights) <= 270.1
