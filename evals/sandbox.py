@@ -44,6 +44,7 @@ GRACE_SECONDS = 15.0
 """Beyond the wall limit, before a slot that does not answer is killed."""
 
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+_PACKAGES = "/packages"
 _START = "import sys; sys.path.insert(0, {!r}); from evals.slot.main import main; main()"
 
 
@@ -139,7 +140,7 @@ class Sandbox:
         theirs.close()
         self._control = ours
         with contextlib.suppress(ConnectionError):
-            ours.sendall(json.dumps({"walls": self.walls, **_view()}).encode() + b"\n")
+            ours.sendall(json.dumps({"walls": self.walls, **_view(walls=self.walls)}).encode() + b"\n")
         reply = self._receive(SECONDS_TO_START)
         if "ready" not in reply:
             self.close()
@@ -221,23 +222,25 @@ def _file_of(text: str) -> IO[bytes]:
     return file
 
 
-def _view() -> dict[str, list[str]]:
-    """Host paths that programs may read, those hidden among them, and the import path.
+def _view(*, walls: bool) -> dict[str, Any]:
+    """What programs may read: host paths by their path inside, what is hidden of them, the import path.
 
     To be seen: the interpreter, its libraries, numpy.  Not to be seen: other installed packages, one of
     which holds the tests and the answers of HumanEval.
     """
     paths = [sysconfig.get_path("stdlib"), f"{sys.base_prefix}/lib", *_LIBRARIES]
     path = [sysconfig.get_path("stdlib"), str(sysconfig.get_config_var("DESTSHARED"))]
-    readable: list[str] = []
+    readable: dict[str, str] = {}
     for found in sorted({found for found in paths if Path(found).is_dir()}):
         if not any(found.startswith(f"{above}/") for above in readable):
-            readable.append(found)
+            readable[found] = found
     patterns = ("*-packages", "python*/*-packages")
     hidden = {str(found) for above in readable for one in patterns for found in Path(above).glob(one)}
     numpy = importlib.util.find_spec("numpy")
     if numpy is not None and numpy.origin is not None:
         package = Path(numpy.origin).parent
-        readable += [str(one) for one in (package, package.with_name("numpy.libs")) if one.is_dir()]
-        path.append(str(package.parent))
+        folders = [one for one in (package, package.with_name("numpy.libs")) if one.is_dir()]
+        # Under a name of their own: the environment may lie below /tmp, where programs write.
+        readable |= {f"{_PACKAGES}/{one.name}": str(one) for one in folders}
+        path.append(_PACKAGES if walls else str(package.parent))
     return {"readable": readable, "hidden": sorted(hidden), "path": path}

@@ -13,7 +13,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from evals.slot import kernel
@@ -37,25 +37,25 @@ class NoWalls(Exception):
     """This machine does not let us build a wall; says which call was refused."""
 
 
-def enter(readable: Iterable[str], hidden: Iterable[str]) -> int:
+def enter(readable: Mapping[str, str], hidden: Iterable[str]) -> int:
     """Move this single-threaded process behind the walls; returns in the new process 1.
 
     The calling process stays outside as a keeper that ends when process 1 ends.
 
     Args:
-        readable: Host files and directories that programs may read, at the same path.
-        hidden: Directories below those that are empty in here, but for what ``readable`` names in them.
+        readable: Host directories that programs may read, by their path inside.
+        hidden: Directories below those that are empty in here.
 
     Returns:
         A descriptor of a fresh /proc of the new world, which is mounted nowhere.
     """
     try:
-        return _enter(list(readable), list(hidden))
+        return _enter(readable, list(hidden))
     except OSError as error:
         raise NoWalls(str(error)) from None
 
 
-def _enter(readable: list[str], hidden: list[str]) -> int:
+def _enter(readable: Mapping[str, str], hidden: list[str]) -> int:
     uid, gid = os.getuid(), os.getgid()
     spaces = kernel.NEWNS | kernel.NEWPID | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
     if uid == 0:
@@ -81,20 +81,20 @@ def _enter(readable: list[str], hidden: list[str]) -> int:
     return proc
 
 
-def _build(readable: list[str], hidden: list[str]) -> int:
+def _build(readable: Mapping[str, str], hidden: list[str]) -> int:
     """Make the private root, move into it, and return a descriptor of the new world's /proc."""
     kernel.mount("none", "/", "", kernel.REC | kernel.PRIVATE)
     # Held open, because some of them may lie below the directory that is about to be covered.
-    held = {path: os.open(path, os.O_PATH) for path in readable}
+    held = {inside: os.open(path, os.O_PATH) for inside, path in readable.items()}
     held |= {f"/dev/{name}": os.open(f"/dev/{name}", os.O_PATH) for name in DEVICES}
     root = _BUILD_SITE
     kernel.mount("tmpfs", root, "tmpfs", kernel.NOSUID | kernel.NODEV, "size=1m,nr_inodes=2048,mode=755")
     for name in ("/proc", "/dev", WORK):
         Path(root + name).mkdir(0o755)
-    for path, file in held.items():
-        _show(file, root + path)
+    for inside, file in held.items():
+        _show(file, root + inside)
         os.close(file)
-        for covered in (one for one in hidden if one.startswith(f"{path}/")):
+        for covered in (one for one in hidden if one.startswith(f"{inside}/")):
             kernel.mount("tmpfs", root + covered, "tmpfs", kernel.NOSUID, "size=64k,nr_inodes=64,mode=755")
     for covered in hidden:
         kernel.make_readonly(root + covered)

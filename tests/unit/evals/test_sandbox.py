@@ -178,7 +178,7 @@ def test_an_interpreter_below_tmp_has_a_sandbox_too():
             "from evals.sandbox import Sandbox\n"
             "if __name__ == '__main__':\n"
             "    with Sandbox() as box:\n"
-            "        print(box.run('import tempfile, colorsys\\ntempfile.TemporaryFile().write(b\"x\")'))\n"
+            '        print(box.run(\'import numpy, colorsys\\nopen("/tmp/x", "w").close()\'))\n'
         )
         root = Path(__file__).resolve().parents[3]
         environment = {"PYTHONPATH": os.pathsep.join([str(root), *(p for p in sys.path if "-packages" in p)])}
