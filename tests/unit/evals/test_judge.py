@@ -1,5 +1,6 @@
 """From samples to verdicts and scores, through the verbs' own functions and real tables."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -79,8 +80,11 @@ def test_completion_is_cut_at_its_stop_string_only_if_that_ended_it(problems, tm
 
 
 def test_harness_that_cannot_say_yes_or_no_gives_no_score(problems):
-    with pytest.raises(corpus.Refusal, match="self-test: a reference solution of HumanEval/0 got"):
-        self_test(read_problems(problems), Judge(seconds=2.0, memory_mb=0))
+    first = next(p for p in read_problems(problems) if p.problem == "HumanEval/0")
+    with pytest.raises(corpus.Refusal, match="self-test: a reference solution of HumanEval/0 got failed"):
+        self_test([dataclasses.replace(first, reference="    return None\n")], QUICK)
+    with pytest.raises(corpus.Refusal, match="self-test: a wrong solution of HumanEval/0 got passed"):
+        self_test([dataclasses.replace(first, test="\n")], QUICK)
 
 
 def test_no_sandbox_no_verdict(problems, tmp_path, monkeypatch):
