@@ -45,7 +45,7 @@ _BROKEN = (
     ValueError,  # numbers and names in headers
     IndexError,
     KeyError,
-    NotImplementedError,  # a zip method that Python does not know
+    NotImplementedError,  # zipfile on strong encryption, patched data and newer versions
     RuntimeError,  # an encrypted zip
 )
 
