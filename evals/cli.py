@@ -74,7 +74,7 @@ def judge(
 
 @app.command
 def run(program: Path, /, *, settings: Run = Run()) -> None:
-    """Run one Python program in a sandbox and print its verdict as JSON.
+    """Run one program in a sandbox and print its verdict as JSON.
 
     Args:
         program: File of the program.

@@ -68,6 +68,8 @@ class Judge:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Run:
+    language: str = "python"
+    """Language of the program, as in the list of `evals doctor`."""
     test: Path | None = None
     """File with a test, which then runs in a process of its own."""
     entry: tuple[str, ...] = ()

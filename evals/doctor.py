@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 from corpus import Refusal
-from evals import sandbox
+from evals import runtimes, sandbox
 from evals.config import Run, check
 from evals.sandbox import Limits, Sandbox, Test, Unavailable, Verdict
 
@@ -57,6 +57,10 @@ def examine() -> tuple[list[str], bool]:
 def run_file(path: Path, settings: Run) -> Verdict:
     """The verdict on one program file, under the test file of the settings if there is one."""
     check(settings)
+    if settings.language != "python":
+        runtimes.runtime(settings.language)
+        if settings.test is not None:
+            raise Refusal("--test is for Python: in other languages the test is a part of the program.")
     sandbox.require(unsafe=settings.unsafe_no_sandbox)
     if settings.test is not None and not settings.entry:
         raise Refusal("--test needs --entry: the names of the program's functions that the test calls.")
@@ -64,7 +68,9 @@ def run_file(path: Path, settings: Run) -> Verdict:
     limits = Limits(cpu_seconds=settings.seconds, memory_bytes=settings.memory_mb << 20)
     with Sandbox(limits, walls=not settings.unsafe_no_sandbox) as box:
         try:
-            return box.run(_read(path), test=test)
+            return box.run(_read(path), test=test, language=settings.language)
+        except runtimes.Missing as reason:
+            raise Refusal(f"{settings.language} cannot be run: {reason}.") from None
         except Unavailable as reason:
             raise Refusal(f"the sandbox did not start: {reason}") from None
 

@@ -4,10 +4,13 @@
     ...     sandbox.run("print(1 / 0)").verdict
     'failed'
 
-A sandbox is one warm slot (``evals.slot``): a fresh interpreter behind namespaces, which forks a confined
-child for each program.  What it holds and what it does not is in ``docs/evals.md``.
+A sandbox is one warm slot (``evals.slot``) for each language that it is asked for: a fresh interpreter
+behind namespaces, which forks a confined child for each program.  What it holds and what it does not is in
+``docs/evals.md``.
 
 * ``run(program)`` executes the text as it is; it passed if it ran to its end.
+* ``run(program, language="java")`` compiles and runs it with that language's tools (``evals.runtimes``).
+* ``execute(program, "java")`` does the same and tells what was seen, for a rule of one's own.
 * ``run(program, test=Test(...))`` keeps the test in a process of its own and lets it call the program's
   functions over a border that only plain data cross, so a program cannot touch what decides about it.
 
@@ -17,35 +20,31 @@ Where the machine allows no walls, a sandbox refuses to start.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
-import select
-import socket
-import subprocess
+import signal
 import sys
-import sysconfig
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from corpus import Refusal
-from evals.slot.job import Limits
+from evals import runtimes
+from evals.slot.job import NOT_CONFINED, Limits
+from evals.slots import Slot, Unavailable
+from evals.view import view
 
-__all__ = ["Limits", "Sandbox", "Test", "Unavailable", "Verdict", "probe", "require"]
+__all__ = ["Execution", "Limits", "Sandbox", "Test", "Unavailable", "Verdict", "probe", "require"]
 
 VERDICTS = ("passed", "failed", "timeout", "memory", "output_limit", "crashed", "error")
 
-SECONDS_TO_START = 60.0
 GRACE_SECONDS = 15.0
 """Beyond the wall limit, before a slot that does not answer is killed."""
 
-_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
-_PACKAGES = "/packages"
-_START = "import sys; sys.path.insert(0, {!r}); from evals.slot.main import main; main()"
+COMPILER = Limits(cpu_seconds=60.0, memory_bytes=2 << 30)
+"""What a compiler may use at least: DeepSeek's harness gives javac 60 s, and the program its own limit."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,50 @@ class Verdict:
     """The first 4 KiB that it printed."""
 
 
-class Unavailable(Exception):
-    """This machine allows no sandbox; says which call was refused."""
+@dataclass(frozen=True)
+class Execution:
+    """What was seen of a program of any language: facts, for a pass rule to judge."""
+
+    stage: str
+    """``compile`` if it did not get further, else ``run``; ``error`` if the sandbox itself failed."""
+    stopped: str | None
+    """The limit that was passed, if any: timeout, memory or output_limit."""
+    status: int | None
+    """Exit status of that stage's process; negative is a signal's number; None if it was stopped."""
+    stdout: str
+    """Of that stage; the first 64 KiB, and so is ``stderr``."""
+    stderr: str
+    ended: bool
+    """Whether the word given to ``execute``, and nothing else, came on descriptor 3 of the program."""
+    cpu_seconds: float
+    """Of all stages together, and so are the next two."""
+    wall_seconds: float
+    memory_bytes: int
+
+    @property
+    def verdict(self) -> str:
+        """One of ``VERDICTS``; passed means that everything ended with status 0."""
+        if self.stopped is not None or self.stage == "error":
+            return self.stopped or "error"
+        if self.status == -signal.SIGXCPU:
+            return "timeout"
+        assert self.status is not None
+        return "crashed" if self.status < 0 else "failed" if self.status or self.stage != "run" else "passed"
+
+    @property
+    def detail(self) -> str | None:
+        """What it said of its failure, in a few lines."""
+        if self.verdict == "passed":
+            return None
+        said = (self.stderr.strip() or self.stdout.strip())[-500:]
+        where = "compiler: " if self.stage == "compile" else ""
+        if self.status is not None and self.status < 0:
+            where += f"{_name_of(-self.status)} "
+        return (where + said).strip() or None
 
 
 class Sandbox:
-    """One slot.  It starts with the first program, and again after a crash.
+    """Slots, one for each language.  One starts with its first program, and again after a crash.
 
     Args:
         limits: What each program may use.
@@ -92,8 +129,7 @@ class Sandbox:
     def __init__(self, limits: Limits | None = None, *, walls: bool = True) -> None:
         self.limits = limits or Limits()
         self.walls = walls
-        self._slot: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
+        self._slots: dict[str, Slot] = {}
 
     def __enter__(self) -> Sandbox:
         return self
@@ -103,88 +139,107 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def run(self, program: str, *, test: Test | None = None) -> Verdict:
-        """What becomes of ``program``, by itself or under a test.
+    def run(self, program: str, *, test: Test | None = None, language: str = "python") -> Verdict:
+        """What becomes of ``program``, by itself or (in Python) under a test.
+
+        A program of another language has passed if it ended with status 0.
 
         Raises:
             Unavailable: no slot can be started on this machine.
+            runtimes.Missing: the language's tools are not installed.
         """
+        if language != "python":
+            assert test is None, "a test apart from its program is for Python"
+            seen = self.execute(program, language)
+            cost = seen.cpu_seconds, seen.wall_seconds, seen.memory_bytes
+            return Verdict(seen.verdict, seen.detail, *cost, (seen.stdout + seen.stderr)[:4096])
         texts = [program]
         if test is not None:
             texts.append(json.dumps({"given": test.given, "calls": list(test.calls), "test": test.text}))
         for _ in range(2):  # a slot may have died or been spoiled by an earlier program; twice is a finding
-            reply = self._ask(texts)
+            reply = self._ask("python", texts, {"limits": asdict(self.limits)}, self.limits.wall_seconds)
             if reply.get("verdict", "error") != "error":
                 break
-            self.close()
+            self._end("python")
         if "verdict" in reply:
             said = {name: reply[name] and _storable(reply[name]) for name in ("detail", "output")}
             return Verdict(**reply | said)
         return Verdict("error", f"the slot died: {reply.get('broken', 'no answer')}"[-500:], 0.0, 0.0, 0)
 
-    def start(self) -> dict[str, Any]:
-        """Start the slot if it does not run; what it says of itself."""
-        if self._slot is not None:
-            return {}
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-c"]
-        self._slot = subprocess.Popen(
-            [*command, _START.format(str(Path(__file__).parent.parent))],
-            stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"},
-            cwd="/",
-            start_new_session=True,  # Ctrl-C is for the harness, which then closes the slot
-        )
-        theirs.close()
-        self._control = ours
-        with contextlib.suppress(ConnectionError):
-            ours.sendall(json.dumps({"walls": self.walls, **_view(walls=self.walls)}).encode() + b"\n")
-        reply = self._receive(SECONDS_TO_START)
-        if "ready" not in reply:
-            self.close()
-            raise Unavailable(str(reply.get("refused") or reply.get("broken") or "the slot did not start"))
-        return dict(reply["ready"])
+    def execute(
+        self,
+        program: str,
+        language: str,
+        *,
+        word: str = "",
+        options: Sequence[str] | None = None,
+        beside: Mapping[str, Path] | None = None,
+    ) -> Execution:
+        """What is seen of a program of another language: compiled where it must be, then run.
+
+        Args:
+            language: A key of ``runtimes.RUNTIMES``.
+            word: A word that the program's test reports as its last statement (``Runtime.report``); make a
+                new one for each run, so that no program knows it beforehand.
+            options: The compiler's, in place of the language's own.
+            beside: Files that are put beside the program, by their name there.
+
+        Raises:
+            Unavailable: no slot can be started on this machine.
+            runtimes.Missing: the language's tools are not installed.
+        """
+        commands = runtimes.commands(language, options)
+        limits = [self._compiler() for _ in commands[:-1]] + [self.limits]
+        files = dict(beside or {})
+        request = {
+            "commands": [[command, asdict(limit)] for command, limit in zip(commands, limits, strict=True)],
+            "names": [runtimes.runtime(language).source, *files],
+            "environment": runtimes.environment(language),
+        }
+        seconds = sum(limit.wall_seconds for limit in limits)
+        for _ in range(2):  # as in run
+            reply = self._ask(language, [program], request, seconds, list(files.values()))
+            if "commands" in reply and not any(map(_not_confined, reply["commands"])):
+                return _seen(reply["commands"], len(commands), word)
+            self._end(language)
+        said = reply.get("broken") or str(reply.get("commands", "the slot died"))
+        return Execution("error", None, None, "", _storable(said)[-500:], False, 0.0, 0.0, 0)
+
+    def start(self, language: str = "python") -> None:
+        """Start the slot of a language if it does not run."""
+        if language not in self._slots:
+            tools = None if language == "python" else runtimes.readable(language)
+            self._slots[language] = Slot(view(walls=self.walls, tools=tools), walls=self.walls)
 
     def close(self) -> None:
-        """End the slot and all that runs in it."""
-        if self._control is not None:
-            self._control.close()
-        if self._slot is not None:
-            # Closing the control socket ends process 1, and the keeper with it; a hung one is killed.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._slot.wait(2.0)
-            self._slot.kill()
-            self._slot.wait()
-        self._control = self._slot = None
+        """End the slots and all that runs in them."""
+        for language in list(self._slots):
+            self._end(language)
 
-    def _ask(self, texts: list[str]) -> dict[str, Any]:
-        self.start()
-        assert self._control is not None
+    def _end(self, language: str) -> None:
+        slot = self._slots.pop(language, None)
+        if slot is not None:
+            slot.close()
+
+    def _ask(
+        self,
+        language: str,
+        texts: list[str],
+        request: dict[str, Any],
+        seconds: float,
+        beside: Sequence[Path] = (),
+    ) -> dict[str, Any]:
+        self.start(language)
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context(_file_of(text)) for text in texts]
-            request = json.dumps({"limits": asdict(self.limits)}).encode()
-            try:
-                socket.send_fds(self._control, [request], [file.fileno() for file in files])
-            except OSError:
-                return {}
-        return self._receive(self.limits.wall_seconds + GRACE_SECONDS)
+            files += [stack.enter_context(path.open("rb")) for path in beside]
+            return self._slots[language].ask(request, files, seconds + GRACE_SECONDS)
 
-    def _receive(self, seconds: float) -> dict[str, Any]:
-        """One line of JSON from the slot; empty if it died or did not answer in time."""
-        assert self._control is not None
-        deadline, data = time.monotonic() + seconds, b""
-        while not data.endswith(b"\n"):
-            ready, _, _ = select.select([self._control], [], [], max(deadline - time.monotonic(), 0))
-            piece = b""
-            with contextlib.suppress(ConnectionError):
-                piece = self._control.recv(1 << 16) if ready else b""
-            if not piece:
-                return {}
-            data += piece
-        reply: dict[str, Any] = json.loads(data)
-        return reply
+    def _compiler(self) -> Limits:
+        """A compiler's limits: the program's own where those are wider."""
+        cpu = max(self.limits.cpu_seconds, COMPILER.cpu_seconds)
+        memory = max(self.limits.memory_bytes, COMPILER.memory_bytes)
+        return replace(self.limits, cpu_seconds=cpu, memory_bytes=memory)
 
 
 def probe() -> str | None:
@@ -209,6 +264,34 @@ def require(*, unsafe: bool) -> None:
         )
 
 
+def _not_confined(step: dict[str, Any]) -> bool:
+    said: str = step["report"]
+    return step["status"] == NOT_CONFINED and said.startswith('{"verdict": "error"')
+
+
+def _seen(steps: list[dict[str, Any]], commands: int, word: str) -> Execution:
+    last = steps[-1]
+    return Execution(
+        stage="run" if len(steps) == commands else "compile",
+        stopped=last["stopped"],
+        status=None if last["stopped"] else last["status"],
+        stdout=last["stdout"],
+        stderr=last["stderr"],
+        ended=bool(word) and len(steps) == commands and last["report"] == word,
+        cpu_seconds=sum(step["cpu_seconds"] for step in steps),
+        wall_seconds=sum(step["wall_seconds"] for step in steps),
+        memory_bytes=max(step["memory_bytes"] for step in steps),
+    )
+
+
+def _name_of(number: int) -> str:
+    """A signal's name; most of the real-time ones have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def _storable(text: str) -> str:
     """Text without lone surrogates, which no file and no table can hold."""
     return text.encode("utf-8", "replace").decode()
@@ -220,27 +303,3 @@ def _file_of(text: str) -> IO[bytes]:
     file.write(text.encode("utf-8", "surrogatepass"))
     file.seek(0)
     return file
-
-
-def _view(*, walls: bool) -> dict[str, Any]:
-    """What programs may read: host paths by their path inside, what is hidden of them, the import path.
-
-    To be seen: the interpreter, its libraries, numpy.  Not to be seen: other installed packages, one of
-    which holds the tests and the answers of HumanEval.
-    """
-    paths = [sysconfig.get_path("stdlib"), f"{sys.base_prefix}/lib", *_LIBRARIES]
-    path = [sysconfig.get_path("stdlib"), str(sysconfig.get_config_var("DESTSHARED"))]
-    readable: dict[str, str] = {}
-    for found in sorted({found for found in paths if Path(found).is_dir()}):
-        if not any(found.startswith(f"{above}/") for above in readable):
-            readable[found] = found
-    patterns = ("*-packages", "python*/*-packages")
-    hidden = {str(found) for above in readable for one in patterns for found in Path(above).glob(one)}
-    numpy = importlib.util.find_spec("numpy")
-    if numpy is not None and numpy.origin is not None:
-        package = Path(numpy.origin).parent
-        folders = [one for one in (package, package.with_name("numpy.libs")) if one.is_dir()]
-        # Under a name of their own: the environment may lie below /tmp, where programs write.
-        readable |= {f"{_PACKAGES}/{one.name}": str(one) for one in folders}
-        path.append(_PACKAGES if walls else str(package.parent))
-    return {"readable": readable, "hidden": sorted(hidden), "path": path}

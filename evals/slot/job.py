@@ -4,6 +4,8 @@
 * ``serve`` executes a program without its test and answers calls of its functions (``split``).
 * ``test`` executes a test whose calls go to the process that serves (``split``).
 
+Or it becomes a command (``execute``), where a program of another language is compiled or run.
+
 A child reads its own text from a descriptor that the slot never looks into, so that no later program
 finds an earlier test in memory that it inherited.  It reports on a private pipe: the mark, a random word
 made for this job, if the text ran to its end, else a line of JSON.  In ``run`` the program shares its
@@ -21,6 +23,7 @@ import math
 import os
 import random
 import resource
+import signal
 import socket
 import struct
 import sys
@@ -89,16 +92,34 @@ def start(
     if child:
         return child
     try:
-        if slot.proc >= 0:
-            _be_the_first_to_go(slot.proc)
-        _take(places)
+        _take(places, slot)
         with os.fdopen(TEXT, "rb") as file:
             text = file.read().decode("utf-8", "surrogatepass")
+        if slot.walls:
+            _enter_own_directory(limits)
         confine(slot, limits)
         random.seed(0)
     except BaseException as error:  # a child must never return into the slot's own loop
         _leave(json.dumps({"verdict": "error", "detail": _describe(error)}), NOT_CONFINED)
     return _leave(_outcome(part, text, proof), 0)
+
+
+def execute(
+    command: list[str], environment: dict[str, str], slot: Slot, limits: Limits, places: dict[int, int]
+) -> int:
+    """Fork a child that confines itself and becomes ``command``, in this directory; returns its pid."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        kernel.set_dumpable()  # the slot is not, and what is not may not write its own /proc
+        _take(places, slot)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, which a command would inherit
+            signal.signal(number, signal.SIG_DFL)
+        confine(slot, limits)
+        os.execvpe(command[0], command, environment)  # noqa: S606  (confined above)
+    except BaseException as error:
+        return _leave(json.dumps({"verdict": "error", "detail": _describe(error)}), NOT_CONFINED)
 
 
 def _outcome(part: Callable[[str], None], text: str, proof: str) -> str:
@@ -130,9 +151,11 @@ def _be_the_first_to_go(proc: int) -> None:
     os.close(file)
 
 
-def _take(places: dict[int, int]) -> None:
-    """Put descriptors where the child looks for them and close all others."""
+def _take(places: dict[int, int], slot: Slot) -> None:
+    """Lead a session of one's own, with descriptors where the child looks for them and all others closed."""
     os.setsid()
+    if slot.proc >= 0:
+        _be_the_first_to_go(slot.proc)
     for place, given in places.items():
         os.dup2(given, _ASIDE + place)
     os.closerange(0, _ASIDE)
@@ -147,14 +170,22 @@ def confine(slot: Slot, limits: Limits) -> None:
         limit = getattr(resource, name, None)
         if limit is not None:
             resource.setrlimit(limit, (value, value))
-    if not slot.walls:
-        return
+    if slot.walls:
+        kernel.drop_capabilities()
+        kernel.install_filter(seccomp.build())
+
+
+def _enter_own_directory(limits: Limits) -> None:
+    """An empty directory in a mount namespace of its own, with which it goes."""
     kernel.unshare(kernel.NEWNS)
+    mount_directory(limits)
+
+
+def mount_directory(limits: Limits) -> None:
+    """Mount an empty directory for a job and enter it."""
     size = f"size={limits.disk_bytes},nr_inodes={limits.disk_files},mode=700"
     kernel.mount("tmpfs", WORK, "tmpfs", kernel.NOSUID | kernel.NODEV, size)
     os.chdir(WORK)
-    kernel.drop_capabilities()
-    kernel.install_filter(seccomp.build())
 
 
 def _rlimits(slot: Slot, limits: Limits) -> dict[str, int]:

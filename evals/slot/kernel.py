@@ -79,9 +79,9 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, 9)
 
 
-def set_dumpable() -> None:
-    """Own one's files in /proc again after a change of identity."""
-    _prctl(_PR_SET_DUMPABLE, 1)
+def set_dumpable(value: bool = True) -> None:
+    """Own one's files in /proc (again, after a change of identity), or be closed to all of one's user."""
+    _prctl(_PR_SET_DUMPABLE, int(value))
 
 
 def drop_capabilities() -> None:

@@ -17,7 +17,7 @@ import sys
 import traceback
 from typing import Any
 
-from evals.slot import job, watch
+from evals.slot import commands, job, kernel, watch
 from evals.slot.room import NoWalls, enter
 
 # fmt: off
@@ -34,6 +34,10 @@ WARM = (
 import header needs it, and a fresh Python spends 155 ms of processor time on that)."""
 
 
+MOST_FILES = 16
+"""Open files that may come with a request."""
+
+
 def main() -> None:
     """Serve jobs on standard input until it closes."""
     control = socket.socket(fileno=os.dup(0))
@@ -43,17 +47,18 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     asked = json.loads(control.makefile("r").readline())
     try:
-        proc = enter(asked["readable"], asked["hidden"]) if asked["walls"] else -1
+        proc = enter(asked["readable"], asked["hidden"], asked["commands"]) if asked["walls"] else -1
     except NoWalls as reason:
         return _answer(control, {"refused": str(reason)})
     try:
         slot = _warm_up(asked, proc)
         _answer(control, {"ready": {"uid": os.getuid(), "numpy": "numpy" in sys.modules}})
         while True:
-            message, files, _, _ = socket.recv_fds(control, 1 << 16, 4)
+            message, files, _, _ = socket.recv_fds(control, 1 << 16, MOST_FILES)
             if not message:
                 return None
-            _answer(control, _do(json.loads(message), files, slot, control, null))
+            do = commands.run if asked["commands"] else _do
+            _answer(control, do(json.loads(message), files, slot, control, null))
     except BaseException:
         with contextlib.suppress(OSError):
             _answer(control, {"broken": traceback.format_exc()})
@@ -66,6 +71,9 @@ def _answer(control: socket.socket, reply: dict[str, Any]) -> None:
 
 def _warm_up(asked: dict[str, Any], proc: int) -> job.Slot:
     sys.path[:] = asked["path"]
+    if asked["commands"]:
+        kernel.set_dumpable(False)  # commands see /proc, and this process must be closed to them there
+        return job.Slot(asked["walls"], proc, 0)
     for name in WARM:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -82,8 +90,6 @@ def _do(
     limits = job.Limits(**request["limits"])
     (output, out), (report, reported) = os.pipe(), os.pipe()
     near, far = socket.socketpair()
-    os.set_blocking(output, False)
-    os.set_blocking(report, False)
     places = {job.STDIN: null, job.STDOUT: out, job.STDERR: out, job.TEXT: files[0]}
     children = []
     if len(files) == 2:
@@ -100,14 +106,11 @@ def _do(
     outcome = watch.until_done(
         children,
         limits,
-        report=report,
-        output=output,
+        {"report": report, "output": output},
         control=control.fileno(),
         proc=slot.proc,
         walls=slot.walls,
     )
-    os.close(output)
-    os.close(report)
     verdict, detail = judge(outcome, mark, children, limits)
     return {
         "verdict": verdict,
@@ -115,7 +118,7 @@ def _do(
         "cpu_seconds": outcome.cpu_seconds,
         "wall_seconds": outcome.wall_seconds,
         "memory_bytes": outcome.memory_bytes,
-        "output": outcome.output.decode("utf-8", "replace"),
+        "output": outcome.said["output"].decode("utf-8", "replace"),
     }
 
 
@@ -125,9 +128,9 @@ def judge(
     """The verdict and its detail.  Only the mark is a pass; an exit status never is."""
     if outcome.stopped is not None:
         return outcome.stopped, None
-    if outcome.report == mark.encode():
+    if outcome.said["report"] == mark.encode():
         return "passed", None
-    said = _parsed(outcome.report)
+    said = _parsed(outcome.said["report"])
     # Only a test that runs apart is believed to be unfit: elsewhere the program itself may have written it.
     if said and said["verdict"] in ("failed", "memory", "error", *["unfit"][: len(children) - 1]):
         return str(said["verdict"]), said["detail"] and str(said["detail"])

@@ -30,6 +30,8 @@ FIRST_HIGH_ID = 1_900_000_000
 DEVICES = ("null", "random", "urandom")
 """Not /dev/zero: mapped shared, it is memory that no process's resident size shows."""
 
+_PROC_FLAGS = kernel.NOSUID | kernel.NODEV | kernel.NOEXEC
+
 _BUILD_SITE = "/tmp"  # noqa: S108  (exists everywhere; covered by our own tmpfs in our own namespace)
 
 
@@ -37,7 +39,7 @@ class NoWalls(Exception):
     """This machine does not let us build a wall; says which call was refused."""
 
 
-def enter(readable: Mapping[str, str], hidden: Iterable[str]) -> int:
+def enter(readable: Mapping[str, str], hidden: Iterable[str], commands: bool = False) -> int:
     """Move this single-threaded process behind the walls; returns in the new process 1.
 
     The calling process stays outside as a keeper that ends when process 1 ends.
@@ -45,17 +47,19 @@ def enter(readable: Mapping[str, str], hidden: Iterable[str]) -> int:
     Args:
         readable: Host directories that programs may read, by their path inside.
         hidden: Directories below those that are empty in here.
+        commands: Programs are commands of the system, which expect /bin, /dev/fd and a /proc; in that they
+            see their own processes and nothing else.
 
     Returns:
         A descriptor of a fresh /proc of the new world, which is mounted nowhere.
     """
     try:
-        return _enter(readable, list(hidden))
+        return _enter(readable, list(hidden), commands)
     except OSError as error:
         raise NoWalls(str(error)) from None
 
 
-def _enter(readable: Mapping[str, str], hidden: list[str]) -> int:
+def _enter(readable: Mapping[str, str], hidden: list[str], commands: bool) -> int:
     uid, gid = os.getuid(), os.getgid()
     spaces = kernel.NEWNS | kernel.NEWPID | kernel.NEWNET | kernel.NEWIPC | kernel.NEWUTS
     if uid == 0:
@@ -73,7 +77,7 @@ def _enter(readable: Mapping[str, str], hidden: list[str]) -> int:
         os.closerange(0, 256)
         os.waitpid(first, 0)
         os._exit(0)
-    proc = _build(readable, hidden)
+    proc = _build(readable, hidden, commands)
     socket.sethostname("sandbox")
     if uid == 0:
         _become_nobody(identity, proc)
@@ -81,7 +85,7 @@ def _enter(readable: Mapping[str, str], hidden: list[str]) -> int:
     return proc
 
 
-def _build(readable: Mapping[str, str], hidden: list[str]) -> int:
+def _build(readable: Mapping[str, str], hidden: list[str], commands: bool) -> int:
     """Make the private root, move into it, and return a descriptor of the new world's /proc."""
     kernel.mount("none", "/", "", kernel.REC | kernel.PRIVATE)
     # Held open, because some of them may lie below the directory that is about to be covered.
@@ -101,12 +105,23 @@ def _build(readable: Mapping[str, str], hidden: list[str]) -> int:
     for link in (Path(root, "tmp"), Path(root, "dev/shm")):
         if not link.exists():  # /tmp does, read-only, where the interpreter itself lies below it
             link.symlink_to(WORK)
-    kernel.mount("proc", f"{root}/proc", "proc", kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
+    kernel.mount("proc", f"{root}/proc", "proc", _PROC_FLAGS)
     proc = os.open(f"{root}/proc", os.O_RDONLY | os.O_DIRECTORY)
     kernel.detach(f"{root}/proc")
+    if commands:
+        _furnish(root)
     kernel.pivot_root(root)
     kernel.mount("none", "/", "", kernel.REMOUNT | kernel.BIND | kernel.RDONLY | kernel.NOSUID | kernel.NODEV)
     return proc
+
+
+def _furnish(root: str) -> None:
+    """What commands of the system expect beside their own files."""
+    if not Path(root, "bin").exists():
+        Path(root, "bin").symlink_to("usr/bin")
+    for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
+        Path(root, "dev", name).symlink_to(f"/proc/self/fd{target}")
+    kernel.mount("proc", f"{root}/proc", "proc", _PROC_FLAGS, "subset=pid,hidepid=ptraceable")
 
 
 def _show(file: int, inside: str) -> None:

@@ -10,13 +10,14 @@ import os
 import select
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from evals.slot.job import Limits
 
 SECONDS_BETWEEN_LOOKS = 0.025, 0.05
-HEAD = 4096
-"""Bytes of output and of a report that are kept."""
+HEADS = {"report": 4096, "output": 4096, "stdout": 1 << 16, "stderr": 1 << 16}
+"""Bytes that are kept of what a job says, by where it says it."""
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -28,9 +29,10 @@ class Outcome:
 
     stopped: str | None = None
     """The limit that was passed: timeout, memory or output_limit."""
-    report: bytes = b""
-    output: bytes = b""
+    said: dict[str, bytes] = field(default_factory=dict)
+    """The first bytes of each source."""
     written: int = 0
+    """Bytes of all sources together."""
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     memory_bytes: int = 0
@@ -39,23 +41,27 @@ class Outcome:
 
 
 def until_done(
-    children: list[int], limits: Limits, *, report: int, output: int, control: int, proc: int, walls: bool
+    children: list[int], limits: Limits, sources: Mapping[str, int], *, control: int, proc: int, walls: bool
 ) -> Outcome:
     """Wait for the last of ``children`` to end, or for a limit; then kill and reap whatever is left.
 
+    The sources are closed at the end.
+
     Args:
         children: Pids; the job is over when the last of them has ended.
-        report: Read end of the pipe for the report.
-        output: Read end of the pipe for what the job prints.
+        sources: Read ends of the pipes that the job writes to, by what they are for (a key of ``HEADS``).
         control: The harness's end; if the harness is gone the slot ends at once.
         proc: Descriptor of /proc, or -1.
     """
-    outcome = Outcome()
+    outcome = Outcome(said=dict.fromkeys(sources, b""))
+    names = {file: name for name, file in sources.items()}
+    for file in names:
+        os.set_blocking(file, False)
     started = time.monotonic()
     main = os.pidfd_open(children[-1])
     poller = select.poll()
-    for source in (main, report, output):
-        poller.register(source, select.POLLIN)
+    for file in (main, *names):
+        poller.register(file, select.POLLIN)
     poller.register(control, select.POLLRDHUP)
     first, between = SECONDS_BETWEEN_LOOKS
     next_look = started + first
@@ -64,9 +70,9 @@ def until_done(
             ready = dict(poller.poll(max(next_look - time.monotonic(), 0) * 1000))
             if control in ready:
                 os._exit(1)
-            for source in (report, output):
-                if source in ready and not _drain(outcome, source, source == report):
-                    poller.unregister(source)
+            for file in names.keys() & ready.keys():
+                if not _drain(outcome, file, names[file]):
+                    poller.unregister(file)
             if main in ready:
                 break
             now = time.monotonic()
@@ -81,9 +87,10 @@ def until_done(
         os.close(main)
         _clear(outcome, children, walls)
     outcome.wall_seconds = time.monotonic() - started
-    for source in (report, output):
-        while outcome.written <= limits.output_bytes and _drain(outcome, source, source == report):
+    for file, name in names.items():
+        while outcome.written <= limits.output_bytes and _drain(outcome, file, name):
             pass
+        os.close(file)
     return outcome
 
 
@@ -92,16 +99,14 @@ def address_space(proc: int) -> int:
     return int(_text(proc, "self/statm").split()[0]) * _PAGE if proc >= 0 else 0
 
 
-def _drain(outcome: Outcome, source: int, is_report: bool) -> bool:
+def _drain(outcome: Outcome, file: int, name: str) -> bool:
     """Take what is there to read; False when there is nothing or never will be."""
     try:
-        data = os.read(source, 1 << 16)
+        data = os.read(file, 1 << 16)
     except BlockingIOError:
         return False
-    if is_report:
-        outcome.report = (outcome.report + data)[:HEAD]
-    else:
-        outcome.output = (outcome.output + data)[:HEAD] if len(outcome.output) < HEAD else outcome.output
+    if len(outcome.said[name]) < HEADS[name]:
+        outcome.said[name] = (outcome.said[name] + data)[: HEADS[name]]
     outcome.written += len(data)
     return bool(data)
 

@@ -119,7 +119,7 @@ def test_pass_at_k_is_left_out_where_a_problem_has_fewer_samples():
     ],
 )
 def test_only_the_mark_is_a_pass(report, status, expected):
-    outcome = watch.Outcome(report=report, statuses={7: status})
+    outcome = watch.Outcome(said={"report": report}, statuses={7: status})
     assert main.judge(outcome, "mark", [7], job.Limits())[0] == expected
 
 

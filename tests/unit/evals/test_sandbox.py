@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evals import sandbox
+from evals import slots
 from evals.sandbox import Limits, Sandbox, Test, Unavailable
 from evals.slot import seccomp
 
@@ -92,7 +92,7 @@ def test_crash_apart_from_the_test_is_a_crash(box):
 def test_slot_that_is_killed_is_started_again():
     with Sandbox() as box:
         assert box.run("x = 1").verdict == "passed"
-        box._slot.kill()
+        box._slots["python"].process.kill()
         assert box.run("x = 1").verdict == "passed"
 
 
@@ -107,7 +107,7 @@ def test_hundreds_of_jobs_leave_nothing_behind():
     ]
     with Sandbox(Limits(cpu_seconds=1.0)) as box:
         box.run("x = 1")
-        (first,) = children(box._slot.pid)
+        (first,) = children(box._slots["python"].process.pid)
         inside = state(first)
         for n in range(300):
             box.run(programs[n % len(programs)])
@@ -121,7 +121,7 @@ def test_hundreds_of_jobs_leave_nothing_behind():
 def test_slot_ends_when_the_harness_is_killed(tmp_path):
     code = (
         "import os, time\nfrom evals.sandbox import Sandbox\nbox = Sandbox()\nbox.start()\n"
-        "print(box._slot.pid, flush=True)\nbox.run('while True: pass')"
+        "print(box._slots['python'].process.pid, flush=True)\nbox.run('while True: pass')"
     )
     harness = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     keeper = int(harness.stdout.readline())
@@ -164,7 +164,7 @@ def test_filters_exist_for_both_machines_and_differ():
 
 
 def test_unavailable_is_raised_where_no_slot_starts(monkeypatch):
-    monkeypatch.setattr(sandbox, "_START", "import sys; sys.exit(1) # {}")
+    monkeypatch.setattr(slots, "_START", "import sys; sys.exit(1) # {}")
     with pytest.raises(Unavailable, match="did not start"):
         Sandbox().run("x = 1")
 
