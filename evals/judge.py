@@ -1,4 +1,4 @@
-"""Every sample becomes a program, every program runs in a sandbox, every run becomes a verdict.
+"""Every sample becomes a program, every program runs in a sandbox, every run becomes two verdicts.
 
 Before any score the harness judges itself: reference solutions must pass and spoiled ones must fail, in
 the same sandbox under the same limits; otherwise it refuses.
@@ -11,6 +11,7 @@ import logging
 import platform
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ import polars as pl
 import corpus
 import passes
 from corpus import Refusal
-from evals import sandbox, scores
+from evals import rules, sandbox, scores
 from evals.config import Judge, check
+from evals.extract import answer
 from evals.problems import read_problems
-from evals.sandbox import Limits, Sandbox, Verdict
+from evals.sandbox import Sandbox
 from evals.suites import SUITES
 from evals.suites.problem import Problem
 
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 
 SELF_TEST = 3
 """Problems of each suite that the harness judges before it is believed."""
+
+RULES = ("as_published", "strict")
+"""The columns of verdicts."""
 
 Key = tuple[str, str]
 
@@ -59,57 +64,28 @@ def judge_samples(src: Path, samples: Path, dst: Path, settings: Judge, workers:
 def self_test(problems: list[Problem], settings: Judge) -> None:
     """Refuse to go on unless solutions pass and wrong ones fail, for a few problems of each suite."""
     with _new_sandbox(settings) as box:
-        for name, suite in SUITES.items():
+        for name in dict.fromkeys(problem.suite for problem in problems):
             known = [problem for problem in problems if problem.suite == name and problem.reference]
+            if not known:
+                raise Refusal(f"self-test: no solution of {name} is known, so no score could be believed.")
             for problem in known[:SELF_TEST]:
-                assert problem.reference is not None
-                for completion, expected in ((problem.reference, True), (suite.spoiled(problem), False)):
-                    verdict, _ = judge_one(box, problem, completion, settings)
-                    if (verdict.verdict == "passed") != expected:
-                        kind = "reference solution" if expected else "wrong solution"
-                        raise Refusal(
-                            f"self-test: a {kind} of {problem.problem} got {verdict.verdict} "
-                            f"({verdict.detail}), so no score can be believed: see `evals doctor`, "
-                            "and --seconds and --memory-mb."
-                        )
+                _tested(box, problem, settings)
 
 
-def judge_one(box: Sandbox, problem: Problem, completion: str, settings: Judge) -> tuple[Verdict, str]:
-    """The verdict on one completion, and the program that was run."""
-    suite = SUITES[problem.suite]
-    program = suite.program(problem, completion)
-    exact = box.run(program) if settings.oracle != "split" else None
-    if exact is not None and (settings.oracle == "exact" or exact.verdict != "passed"):
-        return exact, program
-    parts = suite.apart(problem, completion)
-    split = box.run(parts[0], test=parts[1]) if parts else _NOT_APART
-    if exact is None and split.verdict != "unfit":
-        return split, program
-    return _agreed(exact or box.run(program), split), program
-
-
-_NOT_APART = Verdict("unfit", "it uses a class of the program", 0.0, 0.0, 0)
-
-
-def cut(completion: str, stops: list[str]) -> str:
-    """What comes before the first of the stop strings."""
-    return completion[: min((at for stop in stops if (at := completion.find(stop)) >= 0), default=None)]
-
-
-def _agreed(exact: Verdict, split: Verdict) -> Verdict:
-    """One verdict from two: a pass needs both, unless the test cannot run apart from the program."""
-    cost = {
-        "cpu_seconds": exact.cpu_seconds + split.cpu_seconds,
-        "wall_seconds": exact.wall_seconds + split.wall_seconds,
-        "memory_bytes": max(exact.memory_bytes, split.memory_bytes),
-        "output": exact.output,
-    }
-    if split.verdict == "passed" or exact.verdict != "passed":
-        return Verdict(exact.verdict, exact.detail, **cost)  # type: ignore[arg-type]
-    if split.verdict == "unfit":
-        return Verdict("passed", f"not confirmed apart from its test: {split.detail}", **cost)  # type: ignore[arg-type]
-    detail = f"passed with its test beside it, but apart from it: {split.detail or split.verdict}"
-    return Verdict(split.verdict, detail, **cost)  # type: ignore[arg-type]
+def _tested(box: Sandbox, problem: Problem, settings: Judge) -> None:
+    """Refuse unless both rules let the solution pass and neither the wrong one."""
+    assert problem.reference is not None
+    wrong = SUITES[problem.suite].spoiled(problem)
+    for completion, expected in ((problem.reference, True), (wrong, False)):
+        judged = rules.judge_one(box, problem, completion, settings)
+        for rule in RULES:
+            verdict = getattr(judged, rule)
+            if verdict != "not_run" and (verdict == "passed") != expected:
+                kind = "reference solution" if expected else "wrong solution"
+                raise Refusal(
+                    f"self-test: a {kind} of {problem.problem} got {verdict} ({judged.detail}), "
+                    "so no score can be believed: see `evals doctor`, and --seconds and --memory-mb."
+                )
 
 
 def _judge_unit(unit: str, *, out: corpus.Output, src: Path, samples: Path, settings: Judge) -> None:
@@ -128,10 +104,13 @@ def _judge_unit(unit: str, *, out: corpus.Output, src: Path, samples: Path, sett
             rejected.append(("/".join(map(str, key)), reason, None, 1, len(row["completion"])))
             continue
         seen.add(key)
-        completion = cut(row["completion"], problem.stop) if row["finish"] == "stop" else row["completion"]
-        verdict, program = judge_one(_sandbox(settings), problem, completion, settings)
-        verdicts.append((*key, verdict.verdict, verdict.detail and _settled(verdict.detail), program))
-        measured.append((*key, verdict.cpu_seconds, verdict.wall_seconds, verdict.memory_bytes))
+        judged = rules.judge_one(
+            _sandbox(settings), problem, answer(problem, row["completion"], row["finish"]), settings
+        )
+        detail = judged.detail and _settled(judged.detail)
+        told = judged.as_published, judged.strict, judged.flagged, detail, judged.similarity, judged.program
+        verdicts.append((*key, *told))
+        measured.append((*key, judged.cpu_seconds, judged.wall_seconds, judged.memory_bytes))
     contents = {
         "": pl.DataFrame(verdicts, schema=_VERDICTS, orient="row"),
         "measured": pl.DataFrame(measured, schema=_MEASURED, orient="row"),
@@ -146,7 +125,14 @@ def _settled(detail: str) -> str:
 
 
 _KEY = {"suite": pl.String, "problem": pl.String, "sample": pl.Int32}
-_VERDICTS = _KEY | {"verdict": pl.String, "detail": pl.String, "program": pl.String}
+_VERDICTS = _KEY | {
+    "as_published": pl.String,
+    "strict": pl.String,
+    "flagged": pl.Boolean,
+    "detail": pl.String,
+    "similarity": pl.Float32,
+    "program": pl.String,
+}
 _MEASURED = _KEY | {"cpu_seconds": pl.Float32, "wall_seconds": pl.Float32, "memory_bytes": pl.Int64}
 
 
@@ -163,8 +149,7 @@ def _sandbox(settings: Judge) -> Sandbox:
 
 
 def _new_sandbox(settings: Judge) -> Sandbox:
-    limits = Limits(cpu_seconds=settings.seconds, memory_bytes=settings.memory_mb << 20)
-    return Sandbox(limits, walls=not settings.unsafe_no_sandbox)
+    return Sandbox(walls=not settings.unsafe_no_sandbox)
 
 
 def _written(path: Path) -> pl.DataFrame:
@@ -173,48 +158,60 @@ def _written(path: Path) -> pl.DataFrame:
 
 
 def tally(verdicts: pl.DataFrame, ks: tuple[int, ...]) -> list[dict[str, Any]]:
-    """pass@k of each suite with its 95 % interval, for each k that every problem has samples for.
+    """pass@k of each suite by each rule, with its 95 % interval; k is no more than each problem's samples.
 
-    The interval is Wilson's where there is one sample a problem, else by bootstrap over problems.
+    The interval is Wilson's where there is one sample a problem, else by bootstrap over problems.  A suite
+    whose programs were not run, for want of a toolchain, has no score.
 
     Args:
-        verdicts: Columns suite, problem, verdict.
+        verdicts: Columns suite, problem, as_published, strict.
     """
     found = []
     for (suite,), rows in verdicts.group_by("suite", maintain_order=True):
-        counts = rows.group_by("problem").agg(n=pl.len(), c=(pl.col("verdict") == "passed").sum())
-        pairs = sorted(counts.select("n", "c").iter_rows())
-        least, passed = min(n for n, _ in pairs), sum(c for _, c in pairs)
-        for k in (k for k in ks if k <= least):
-            values = [scores.pass_at_k(n, c, k) for n, c in pairs]
-            single = len(rows) == len(pairs)
-            low, high = scores.wilson(passed, len(pairs)) if single else scores.bootstrap(values)
-            found.append(
-                {
-                    "suite": str(suite),
-                    "k": k,
-                    "value": sum(values) / len(values),
-                    "low": low,
-                    "high": high,
-                    "interval": "wilson" if single else "bootstrap",
-                    "problems": len(pairs),
-                    "samples": len(rows),
-                    "passed": passed,
-                }
-            )
+        if (rows["strict"] == "not_run").any():
+            continue
+        for rule in RULES:
+            counts = rows.group_by("problem").agg(n=pl.len(), c=(pl.col(rule) == "passed").sum())
+            pairs = sorted(counts.select("n", "c").iter_rows())
+            found += [{"suite": str(suite), "rule": rule} | score for score in _scores(pairs, ks)]
     return found
+
+
+def _scores(pairs: list[tuple[int, int]], ks: tuple[int, ...]) -> Iterator[dict[str, Any]]:
+    """pass@k from (samples, passed) of each problem."""
+    samples, passed = (sum(column) for column in zip(*pairs, strict=True))
+    single = samples == len(pairs)
+    for k in (k for k in ks if k <= min(n for n, _ in pairs)):
+        values = [scores.pass_at_k(n, c, k) for n, c in pairs]
+        low, high = scores.wilson(passed, len(pairs)) if single else scores.bootstrap(values)
+        yield {
+            "k": k,
+            "value": sum(values) / len(values),
+            "low": low,
+            "high": high,
+            "interval": "wilson" if single else "bootstrap",
+            "problems": len(pairs),
+            "samples": samples,
+            "passed": passed,
+        }
 
 
 def _log_scores(found: list[dict[str, Any]], verdicts: pl.DataFrame) -> None:
     for score in found:
         log.info(
-            "%-10s pass@%-3d %5.1f %%  (95 %%: %.1f to %.1f)  %d problems, %d of %d samples passed",
-            *(score["suite"], score["k"], 100 * score["value"], 100 * score["low"], 100 * score["high"]),
+            "%-16s pass@%-3d %5.1f %% %-12s (95 %%: %.1f to %.1f)  %d problems, %d of %d samples passed",
+            *(score["suite"], score["k"], 100 * score["value"], score["rule"]),
+            *(100 * score["low"], 100 * score["high"]),
             *(score["problems"], score["passed"], score["samples"]),
         )
     for (suite,), rows in verdicts.group_by("suite", maintain_order=True):
-        counts = Counter(rows["verdict"]).most_common()
-        log.info("%-10s %s", suite, ", ".join(f"{count} {verdict}" for verdict, count in counts))
+        counts = Counter(rows["strict"]).most_common()
+        log.info("%-16s %s", suite, ", ".join(f"{count} {verdict}" for verdict, count in counts))
+        unrun = rows.filter(pl.col("strict") == "not_run")
+        if len(unrun):
+            log.warning("%s has no score: %s.", suite, unrun["detail"][0])
+        if flagged := rows["flagged"].sum():
+            log.warning("%s: %d samples are judged otherwise by another rule or oracle.", suite, flagged)
 
 
 def _conditions(settings: Judge) -> dict[str, Any]:

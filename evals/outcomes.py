@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from corpus import Table
 from evals.account import Tables
 
-VERDICTS = ("passed", "failed", "error", "timeout", "memory", "output_limit", "crashed")
+VERDICTS = ("passed", "failed", "error", "timeout", "memory", "output_limit", "crashed", "not_run")
 """The order in which verdicts are told."""
 
 
@@ -129,10 +129,10 @@ def _json(table: Table, name: str) -> dict[str, Any]:
 
 
 def scores(tables: Tables) -> list[Score]:
-    """What ``evals judge`` wrote down about each suite."""
+    """What ``evals judge`` wrote down about each suite, by the strict rule."""
     if "evals judge" not in tables:
         return []
-    told = tables["evals judge"].manifest["scores"]
+    told = [score for score in tables["evals judge"].manifest["scores"] if score["rule"] == "strict"]
     return sorted(Score(*(score[name] for name in Score._fields)) for score in told)
 
 
@@ -148,12 +148,12 @@ def suite_sizes(tables: Tables) -> dict[str, int]:
         return {}
     table = tables["evals problems"]
     found = dict(table.scan().group_by("suite").len().sort("suite").collect().iter_rows())
-    return dict.fromkeys(table.manifest["settings"].get("suites", ()), 0) | found
+    return dict.fromkeys(table.manifest["left_out"], 0) | found
 
 
 def verdict_counts(table: Table) -> dict[str, dict[str, int]]:
     """How many samples of each suite came to which verdict."""
-    rows = table.scan().group_by("suite", "verdict").len().sort("suite").collect()
+    rows = table.scan().group_by("suite", "strict").len().sort("suite").collect()
     counts: dict[str, Counter[str]] = {}
     for suite, verdict, count in rows.iter_rows():
         counts.setdefault(suite, Counter())[verdict] += count
@@ -186,7 +186,7 @@ def _sample(row: dict[str, Any]) -> Sample:
     end = min((at for stop in stops if (at := completion.find(stop)) >= 0), default=len(completion))
     prompt, detail = row.get("prompt") or "", row["detail"] or ""
     texts = (prompt, completion[:end], completion[end:], row["program"])
-    return Sample(row["problem"], row["sample"], row["verdict"], detail, *texts)
+    return Sample(row["problem"], row["sample"], row["strict"], detail, *texts)
 
 
 def _natural(name: str) -> tuple[str, int, str]:

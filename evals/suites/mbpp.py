@@ -12,21 +12,22 @@ cannot pass, so 499 is the most that a model can reach.
 from __future__ import annotations
 
 import ast
-import gzip
 import json
 import warnings
 from collections.abc import Iterable
 from typing import Any
 
+from evals.config import Problems
+from evals.data import DEEPSEEK, Source
 from evals.sandbox import Test
 from evals.suites.problem import IMPORTS, Problem
 
-URL = (
-    "https://raw.githubusercontent.com/deepseek-ai/DeepSeek-Coder/"
-    "2f9fd85927c669dae3c0fbb2d607274023af243e/Evaluation/MBPP/data/mbpp.jsonl"
+SOURCE = Source(
+    path="mbpp/mbpp.jsonl",
+    url=f"{DEEPSEEK}/MBPP/data/mbpp.jsonl",
+    sha256="ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
 )
-SHA256 = "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f"
-"""Of that file: 974 rows, CC-BY-4.0."""
+"""974 rows, CC-BY-4.0."""
 
 SHOTS = (2, 3, 4)
 TESTED = range(11, 511)
@@ -38,20 +39,16 @@ _ASK = (
 )
 
 
-def problems(data: bytes, *, imports: bool = True) -> list[Problem]:
-    """The 500 problems in the bytes of ``mbpp.jsonl``, gzipped or not.
+def sources() -> tuple[Source, ...]:
+    """One file."""
+    return (SOURCE,)
 
-    Args:
-        imports: Put DeepSeek's 15 imports before each program.
 
-    Raises:
-        ValueError, KeyError: the bytes are something else.
-    """
-    if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)
-    rows = {row["task_id"]: row for row in map(json.loads, data.decode().splitlines())}
+def problems(files: list[bytes], settings: Problems) -> list[Problem]:
+    """The 500 problems that are tested."""
+    rows = {row["task_id"]: row for row in map(json.loads, files[0].decode().splitlines())}
     shots = "".join(f"{_ask(rows[task])}\n{_code(rows[task])}\n[DONE]\n" for task in SHOTS)
-    return [_problem(rows[task], shots, IMPORTS if imports else "") for task in TESTED]
+    return [_problem(rows[task], shots, IMPORTS if settings.imports else "") for task in TESTED]
 
 
 def _problem(row: dict[str, Any], shots: str, imports: str) -> Problem:
@@ -77,12 +74,12 @@ def _code(row: dict[str, Any]) -> str:
     return str(row["code"]).replace("\r", "").replace("\t", "    ")
 
 
-def program(problem: Problem, completion: str) -> str:
+def program(problem: Problem, answer: str) -> str:
     """The whole program, test included."""
-    return problem.header + completion.strip() + problem.test
+    return problem.header + answer.strip() + problem.test
 
 
-def apart(problem: Problem, completion: str) -> tuple[str, Test] | None:
+def apart(problem: Problem, answer: str) -> tuple[str, Test] | None:
     """The program without its test, and the test.
 
     Which names the test takes from the program follows from the reference, never from the program: what
@@ -92,7 +89,7 @@ def apart(problem: Problem, completion: str) -> tuple[str, Test] | None:
     reference = _tree(problem.reference or "").body
     if any(isinstance(node, ast.ClassDef) and node.name in calls for node in reference):
         return None  # objects of the program's own classes are not plain data
-    return problem.header + completion.strip(), Test(text=problem.test, calls=calls, given=problem.header)
+    return problem.header + answer.strip(), Test(text=problem.test, calls=calls, given=problem.header)
 
 
 def _calls(problem: Problem) -> list[str]:

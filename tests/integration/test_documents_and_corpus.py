@@ -52,8 +52,9 @@ def write_files(path: Path) -> Table:
 
 def write_problems(path: Path) -> None:
     rows = [
-        dict.fromkeys(("header", "test"), "")
+        dict.fromkeys(("header", "test", "extract"), "")
         | {"suite": "humaneval", "problem": name, "language": "python", "prompt": row["prompt"], "stop": []}
+        | {"chat": False, "max_new_tokens": 500, "seconds": 10.0}
         | {"reference": row["canonical_solution"], "text": row["prompt"], "suffix": None, "entry_point": None}
         for name, row in PROBLEMS.items()
     ]

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from evals import data
 from evals.config import Problems
-from evals.problems import write_problems
-from evals.suites import mbpp
+from evals.problems import problems_of, write_problems
+from evals.suites import SUITES
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
+DATA = SHARED / "data/eval"
 
 
 def mbpp_rows():
@@ -33,8 +35,9 @@ def mbpp_rows():
 def problems(tmp_path_factory):
     """All of HumanEval and 500 made-up problems in MBPP's place."""
     folder = tmp_path_factory.mktemp("problems")
-    (folder / "mbpp.jsonl").write_bytes(mbpp_rows())
-    return write_problems(folder / "problems", Problems(mbpp=folder / "mbpp.jsonl"), folder / "cache")
+    (folder / "mbpp").mkdir()
+    (folder / "mbpp/mbpp.jsonl").write_bytes(mbpp_rows())
+    return write_problems(folder / "problems", Problems(data=folder), folder / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -71,5 +74,12 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="session")
 def real_mbpp():
     """MBPP as published, or None beside a checkout that has no shared data."""
-    path = SHARED / "data/eval/mbpp/mbpp.jsonl.gz"
-    return mbpp.problems(path.read_bytes()) if path.exists() else None
+    return published("mbpp") if DATA.exists() else None
+
+
+def published(suite, **settings):
+    """The problems of a suite, from its package or from the data beside the checkout."""
+    files = [
+        data.read(source, DATA if DATA.exists() else None, "", None) for source in SUITES[suite].sources()
+    ]
+    return problems_of(suite, files, Problems(**settings))

@@ -3,9 +3,9 @@
 import pytest
 
 from evals.config import Judge
-from evals.judge import judge_one
+from evals.rules import judge_one
 from evals.sandbox import Limits, Sandbox, Test
-from evals.suites import humaneval
+from tests.unit.evals.conftest import published
 from tests.unit.evals.run_as import programs
 
 TEST = Test(
@@ -47,19 +47,19 @@ def test_right_program_passes_the_same_test(sandbox):
 
 
 def test_pass_needs_both_ways_and_the_difference_is_told(sandbox):
-    problem = humaneval.problems()[0]
+    problem = published("humaneval")[0]
     forged = "    class Any:\n        __eq__ = lambda self, other: True\n    return Any()\n"
-    assert judge_one(sandbox, problem, forged, Judge(oracle="exact"))[0].verdict == "passed"
-    verdict, _ = judge_one(sandbox, problem, forged, Judge())
-    assert verdict.verdict == "failed"
-    assert verdict.detail.startswith("passed with its test beside it, but apart from it: AssertionError")
+    assert judge_one(sandbox, problem, forged, Judge(oracle="exact")).strict == "passed"
+    judged = judge_one(sandbox, problem, forged, Judge())
+    assert (judged.as_published, judged.strict, judged.flagged) == ("passed", "failed", True)
+    assert judged.detail.startswith("passed with its test beside it, but apart from it: AssertionError")
 
 
 def test_helpers_of_a_prompt_cannot_be_redefined_for_the_test(sandbox):
-    problem = humaneval.problems()[32]  # its test calls poly, which its prompt defines
+    problem = published("humaneval")[32]  # its test calls poly, which its prompt defines
     forged = "    return 0\n\n\ndef poly(xs, x):\n    return 0\n"
-    assert judge_one(sandbox, problem, forged, Judge(oracle="exact"))[0].verdict == "passed"
-    assert judge_one(sandbox, problem, forged, Judge())[0].verdict == "failed"
+    assert judge_one(sandbox, problem, forged, Judge(oracle="exact")).strict == "passed"
+    assert judge_one(sandbox, problem, forged, Judge()).strict == "failed"
 
 
 def test_test_that_hands_over_objects_is_unfit_for_running_apart(sandbox):

@@ -11,7 +11,8 @@ import pytest
 import corpus
 from evals import judge
 from evals.config import Judge, Sample
-from evals.judge import cut, judge_samples, self_test, tally
+from evals.extract import cut
+from evals.judge import judge_samples, self_test, tally
 from evals.problems import read_problems
 from evals.sample import COLUMNS, write_samples
 from evals.slot import job, main, watch
@@ -34,15 +35,12 @@ def test_references_score_one_and_spoiled_ones_zero(problems, tmp_path):
     for source, value in (("reference", 1.0), ("spoiled", 0.0)):
         samples = samples_of(problems, tmp_path / source, source=source, limit=20)
         table = judge_samples(problems.path, samples.path, tmp_path / source / "verdicts", QUICK, 1)
-        found = {(s["suite"], s["k"]): s for s in table.manifest["scores"]}
-        assert {key: score["value"] for key, score in found.items()} == {
-            ("humaneval", 1): value,
-            ("mbpp", 1): value,
-        }
-        assert (
-            found["mbpp", 1]["low"] <= value <= found["mbpp", 1]["high"]
-            and found["mbpp", 1]["problems"] == 20
-        )
+        found = {(s["suite"], s["rule"]): s for s in table.manifest["scores"]}
+        rules = ("as_published", "strict")
+        assert set(found) == {(suite, rule) for suite in ("humaneval", "mbpp") for rule in rules}
+        for score in found.values():
+            assert score["value"] == value and score["low"] <= value <= score["high"]
+            assert (score["k"], score["problems"]) == (1, 20)
         assert table.counts["in"] == table.counts["out"] == 40
         assert table.manifest["sandbox"]["tier"] == "namespaces"
 
@@ -75,7 +73,7 @@ def test_completion_is_cut_at_its_stop_string_only_if_that_ended_it(problems, tm
     ]
     samples = given(problems, tmp_path / "samples", rows)
     table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
-    assert table.scan().collect()["verdict"].to_list() == ["passed", "failed"]
+    assert table.scan().collect()["strict"].to_list() == ["passed", "failed"]
     assert cut("a\nif b\nclass", ["\nclass", "\nif"]) == "a" and cut("abc", ["\n#"]) == "abc"
 
 
@@ -85,6 +83,8 @@ def test_harness_that_cannot_say_yes_or_no_gives_no_score(problems):
         self_test([dataclasses.replace(first, reference="    return None\n")], QUICK)
     with pytest.raises(corpus.Refusal, match="self-test: a wrong solution of HumanEval/0 got passed"):
         self_test([dataclasses.replace(first, test="\n")], QUICK)
+    with pytest.raises(corpus.Refusal, match="self-test: no solution of humaneval is known"):
+        self_test([dataclasses.replace(first, reference=None)], QUICK)
 
 
 def test_no_sandbox_no_verdict(problems, tmp_path, monkeypatch):
@@ -98,7 +98,8 @@ def test_no_sandbox_no_verdict(problems, tmp_path, monkeypatch):
 
 
 def test_pass_at_k_is_left_out_where_a_problem_has_fewer_samples():
-    verdicts = pl.DataFrame({"suite": "s", "problem": list("aaaabb"), "verdict": ["passed", "failed"] * 3})
+    told = ["passed", "failed"] * 3
+    verdicts = pl.DataFrame({"suite": "s", "problem": list("aaaabb"), "as_published": told, "strict": told})
     found = {score["k"]: score for score in tally(verdicts, (1, 2, 3, 10))}
     assert set(found) == {1, 2} and found[1]["value"] == 0.5
     assert found[2]["value"] == pytest.approx((5 / 6 + 1) / 2) and found[2]["interval"] == "bootstrap"
@@ -129,6 +130,14 @@ def test_detail_that_is_no_text_can_still_be_written(problems, tmp_path):
     samples = given(problems, tmp_path / "samples", rows)
     table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
     assert table.scan().collect()["detail"][0].startswith("ValueError: ?\x1b\0")
+
+
+def test_suite_without_its_toolchain_has_no_score_rather_than_none():
+    told = ["not_run"] * 2 + ["failed"]
+    verdicts = pl.DataFrame(
+        {"suite": list("aab"), "problem": list("xyx"), "as_published": told, "strict": told}
+    )
+    assert {score["suite"] for score in tally(verdicts, (1,))} == {"b"}
 
 
 def test_details_hold_no_addresses():

@@ -120,16 +120,29 @@ def model(root: Path) -> dict[str, Path]:
 def verdicts(root: Path) -> dict[str, Path]:
     """Two problems of HumanEval, one passed; MBPP was asked for and is not there."""
     named = [{"suite": "humaneval", "problem": f"HumanEval/{n}", "sample": 0} for n in (10, 2)]
-    posed = {"language": "python", "prompt": f"def f():\n    {HOSTILE}", "header": "", "test": "", "text": ""}
+    bare = dict.fromkeys(("header", "test", "text", "extract"), "")
+    posed = {"language": "python", "prompt": f"def f():\n    {HOSTILE}", "chat": False} | bare
+    posed |= {"max_new_tokens": 500, "seconds": 10.0}
     asked = [{key: one[key] for key in ("suite", "problem")} | posed | {"stop": ["\ndef"]} for one in named]
     written = {"completion": f"    return 1 # {HOSTILE}\ndef beyond(): pass", "finish": "stop"}
+    rules = {"as_published": "passed", "flagged": False}
     judged = [
-        named[0] | {"verdict": "passed", "detail": None, "program": "x = 1"},
-        named[1] | {"verdict": "failed", "detail": f"AssertionError: {HOSTILE}", "program": "y" * 9000},
+        named[0] | rules | {"strict": "passed", "detail": None, "program": "x = 1"},
+        named[1]
+        | rules
+        | {"strict": "failed", "detail": f"AssertionError: {HOSTILE}", "program": "y" * 9000},
     ]
-    score = {"suite": "humaneval", "k": 1, "value": 0.5, "low": 0.095, "high": 0.905, "interval": "wilson"}
-    suites, contents = {"suites": ["humaneval", "mbpp"]}, {"": rows("problems", asked)}
-    problems = made(root, "evals problems", "problems", [], contents, settings=suites)
+    score = {
+        "suite": "humaneval",
+        "rule": "strict",
+        "k": 1,
+        "value": 0.5,
+        "low": 0.095,
+        "high": 0.905,
+        "interval": "wilson",
+    }
+    contents, left_out = {"": rows("problems", asked)}, {"mbpp": "its publisher is out of reach"}
+    problems = made(root, "evals problems", "problems", [], contents, left_out=left_out)
     contents = {"": rows("samples", [one | written for one in named])}
     samples = made(root, "evals sample", "samples", [problems], contents)
     contents = {"": rows("verdicts", judged)}
@@ -314,6 +327,6 @@ def test_the_paper_s_table_sums_to_what_the_paper_states() -> None:
 
 @pytest.mark.parametrize(("finish", "shown"), [("stop", "a"), ("given", "a\ndef b(): pass")])
 def test_page_cuts_a_completion_only_where_the_judge_did(finish, shown):
-    row = {"problem": "p", "sample": 0, "verdict": "failed", "detail": None, "program": ""}
+    row = {"problem": "p", "sample": 0, "strict": "failed", "detail": None, "program": ""}
     made = {"completion": "a\ndef b(): pass", "finish": finish, "stop": ["\ndef"]}
     assert outcomes._sample(row | made).completion == shown

@@ -1,0 +1,52 @@
+"""Where the answer is in a completion: how much of what a model wrote goes into the program.
+
+Each function is named in ``Problem.extract``; a sample that was given rather than generated is taken whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from evals.suites.problem import Problem
+
+
+def answer(problem: Problem, completion: str, finish: str) -> str:
+    """What of a completion is judged.
+
+    Args:
+        finish: How the completion ended, see ``docs/contract.md``.
+    """
+    if finish == "given":
+        return completion
+    return EXTRACT[problem.extract](
+        problem, cut(completion, problem.stop) if finish == "stop" else completion
+    )
+
+
+def cut(completion: str, stops: list[str]) -> str:
+    """What comes before the first of the stop strings."""
+    return completion[: min((at for stop in stops if (at := completion.find(stop)) >= 0), default=None)]
+
+
+def whole(problem: Problem, completion: str) -> str:
+    """All of it."""
+    return completion
+
+
+def fenced(problem: Problem, completion: str) -> str:
+    """What stands in the first fenced block of the problem's language; all of it where there is none."""
+    tags = "|".join(map(re.escape, (*_TAGS.get(problem.language, ()), problem.language)))
+    found = re.search(rf"```(?:{tags})[ \t]*\n(.*?)```", completion, re.DOTALL | re.IGNORECASE)
+    return found[1] if found else completion
+
+
+_TAGS = {
+    "csharp": ("c#", "cs"),
+    "bash": ("sh", "shell"),
+    "cpp": ("c++",),
+    "javascript": ("js",),
+    "typescript": ("ts",),
+}
+
+EXTRACT: dict[str, Callable[[Problem, str], str]] = {"whole": whole, "fenced": fenced}
