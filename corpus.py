@@ -36,11 +36,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from refusal import VERSION as VERSION
+from refusal import Refusal as Refusal
 from schemas import SCHEMA_VERSION, SCHEMAS
 
 log = logging.getLogger(__name__)
-
-VERSION = "0.1.0"
 
 MEASURED = "measured"
 """The part for seconds and bytes of memory.  It is hashed like any other but is no part of the digest, so
@@ -51,10 +51,6 @@ ROW_GROUP_BYTES = 64 << 20
 other corpora (stack-v3-train, discussion 1)."""
 
 LOCK = ".fathom.lock"
-
-
-class Refusal(Exception):
-    """Something the person running the command can put right: what is wrong, where, what to do next."""
 
 
 # ---------------------------------------------------------------------------------------- reading

@@ -13,16 +13,15 @@ import logging
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.config import Toml
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.table import Table as Grid
 
-import corpus
-from corpus import Refusal
+from refusal import VERSION, Refusal
+
+if TYPE_CHECKING:
+    import corpus
 
 STAGES = ("crawl", "dedup", "train", "evals")
 
@@ -32,7 +31,7 @@ def stage(name: str, about: str) -> App:
     app = App(
         name=name,
         help=about,
-        version=corpus.VERSION,
+        version=VERSION,
         default_parameter=Parameter(negative=()),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
@@ -43,9 +42,7 @@ def stage(name: str, about: str) -> App:
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
         run: Annotated[Path | None, Parameter(help="Run file; flags given here win over it.")] = None,
     ) -> None:
-        console = Console(stderr=True)
-        handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="[%X]")
-        logging.basicConfig(level="INFO", format="%(message)s", handlers=[handler])
+        logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", datefmt="[%X]")
         for chatty in ("httpx", "httpcore", "datasets", "transformers", "filelock"):
             logging.getLogger(chatty).setLevel("WARNING")
         try:
@@ -66,25 +63,27 @@ def stage(name: str, about: str) -> App:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
                 _stop(f"{name}: {error.filename}: {error.strerror}: give a place that you may use.", 1)
             raise
-        if isinstance(result, corpus.Table):
-            console.print(closing(result))
-        elif isinstance(result, int):
+        if isinstance(result, int):
             raise SystemExit(result)
+        if result is not None:
+            print(closing(result), file=sys.stderr)
 
     return app
 
 
-def closing(table: corpus.Table) -> Grid:
-    """The small table that every verb ends with: in, out, dropped by reason, seconds."""
+def closing(table: corpus.Table) -> str:
+    """What every verb ends with: in, out, dropped by reason, seconds."""
     counts, manifest = table.counts, table.manifest
-    grid = Grid(box=None, show_header=False, padding=(0, 1))
-    grid.add_row(str(manifest["made_by"]), str(table.path))
-    grid.add_row("  in", f"{counts['in']:,}")
-    grid.add_row("  out", f"{counts['out']:,}")
-    for reason, count in counts["rejected"].items():
-        grid.add_row(f"  {reason}", f"{count:,}")
-    grid.add_row("  seconds", f"{manifest['seconds']:,.1f}")
-    return grid
+    facts = {"in": f"{counts['in']:,}", "out": f"{counts['out']:,}"}
+    facts |= {reason: f"{count:,}" for reason, count in counts["rejected"].items()}
+    facts |= {"seconds": f"{manifest['seconds']:,.1f}"}
+    wide = max(map(len, facts))
+    return "\n".join(
+        [
+            f"{manifest['made_by']}  {table.path}",
+            *(f"  {name:<{wide}}  {fact}" for name, fact in facts.items()),
+        ]
+    )
 
 
 def _check(run: Path, app: App) -> None:

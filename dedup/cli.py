@@ -1,20 +1,20 @@
-"""The ``dedup`` command."""
+"""The ``dedup`` command; what takes time to import waits until a verb is called."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import corpus
 import dedup
 import runfile
-from corpus import Refusal
 from dedup.config import Scan
+from refusal import Refusal
 
 app = runfile.stage("dedup", dedup.__doc__ or "")
 
 
 @app.command
-def scan(*paths: Path, settings: Scan = Scan(), workers: int = 0) -> corpus.Table:
+def scan(*paths: Path, settings: Scan = Scan(), workers: int = 0) -> Any:
     """Keep one of every set of duplicates and say for each dropped row which one, and how similar.
 
     Args:

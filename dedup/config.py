@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from cyclopts import Parameter
 
+from refusal import Refusal
+
 Level = Literal["row", "repo", "both"]
 
 
@@ -67,8 +69,6 @@ BINS = 256
 
 def resolve(settings: Scan) -> Scan:
     """``settings`` with every open value filled in from the preset; refuses what cannot be."""
-    from corpus import Refusal
-
     preset = PRESETS[settings.preset]
     given = {f.name: getattr(settings, f.name) for f in fields(settings)}
     full = replace(settings, **{name: value for name, value in preset.items() if given[name] is None})

@@ -25,5 +25,9 @@ def test_a_stage_answers_help_without_loading_anything_heavy_or_another_stage(st
     assert not loaded(f"{stage}.cli") & (HEAVY | (STAGES - {stage}))
 
 
+def test_the_help_of_dedup_waits_for_no_table_library() -> None:
+    assert not loaded("dedup.cli") & {"numpy", "polars", "pyarrow"}
+
+
 def test_the_whole_of_dedup_stays_light() -> None:
     assert not loaded("dedup.cli", "dedup.algorithm") & (HEAVY | (STAGES - {"dedup"}))
