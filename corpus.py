@@ -217,7 +217,7 @@ class Output:
             "out": kept if went_out is None else went_out,
             "rejected": dict(sorted(reasons.items())),
         }
-        _write_aside(self._record(unit), json.dumps(record).encode())
+        write_aside(self._record(unit), json.dumps(record).encode())
 
     def seal(self, **more: Any) -> Table:
         """Write the manifest: from here on the table is finished.
@@ -256,7 +256,7 @@ class Output:
             "seconds": round(finished - self.started, 3),
             **more,
         }
-        _write_aside(self.path / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
+        write_aside(self.path / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
         shutil.rmtree(self.path / ".units")
         for left in self.path.rglob(".*.part"):
             left.unlink(missing_ok=True)
@@ -330,7 +330,7 @@ def building(
     _refuse_foreign(path)
     _refuse_inputs(path, inputs)
     path.mkdir(parents=True, exist_ok=True)
-    with _only_writer(path):
+    with only_writer(path):
         if (path / "manifest.json").exists():
             try:
                 done = read(path, table)
@@ -351,7 +351,7 @@ def building(
                     shutil.rmtree(left)
                 elif left.name != LOCK:
                     left.unlink()
-            _write_aside(plan_file, json.dumps(plan).encode())
+            write_aside(plan_file, json.dumps(plan).encode())
         (path / ".units").mkdir(exist_ok=True)
         yield Output(path, table, made_by, resolved, sources, time.time())
 
@@ -403,7 +403,7 @@ def _aside(final: Path) -> Path:
     return final.with_name(f".{final.name}.{os.getpid()}.part")
 
 
-def _write_aside(final: Path, content: bytes) -> None:
+def write_aside(final: Path, content: bytes) -> None:
     aside = _aside(final)
     with aside.open("wb") as file:
         file.write(content)
@@ -437,7 +437,8 @@ def _refuse_inputs(path: Path, inputs: Iterable[Table]) -> None:
 
 
 @contextmanager
-def _only_writer(path: Path) -> Iterator[None]:
+def only_writer(path: Path) -> Iterator[None]:
+    """Hold ``path`` against other processes that write there; refuses while one does."""
     with (path / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

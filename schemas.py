@@ -90,6 +90,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         similarity=pa.float32(),
         exact=pa.bool_(),
     ),
+    "revised": _table(
+        id=TEXT,
+        kept=pa.bool_(),
+        keeper=(TEXT,),
+        level=(TEXT,),
+        similarity=(pa.float32(),),
+        exact=(pa.bool_(),),
+    ),
     "spans": _table(
         split=TEXT,
         sequence=pa.int64(),

@@ -17,11 +17,13 @@ from dedup.config import Scan
 if TYPE_CHECKING:
     from dedup.algorithm import scan
     from dedup.report import explain, plan, stats
+    from dedup.tombstones import forget
 
-__all__ = ["Scan", "explain", "plan", "scan", "stats"]
+__all__ = ["Scan", "explain", "forget", "plan", "scan", "stats"]
 
 _HOMES = {
     "scan": "dedup.algorithm",
+    "forget": "dedup.tombstones",
     "explain": "dedup.report",
     "plan": "dedup.report",
     "stats": "dedup.report",

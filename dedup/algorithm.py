@@ -6,12 +6,15 @@
 3. *Write* the kept rows shard by shard, and who was dropped for whom.
 
 Everything lies in ``DST/.work`` until then; a run that was killed takes up at the unit where it stopped.
+With an index (``index``) the sketches lie there and stay, and its rows take part as if they had come along.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +27,10 @@ import corpus
 import passes
 from dedup import bands, keep
 from dedup.config import Scan, resolve
+from dedup.index import Index, forgotten, opened
 from dedup.input import Source, Unit, open_source, request
 from dedup.order import Order
-from dedup.sketch import Sketches, sketch
+from dedup.sketch import Sketches, refuse_twins, sketch
 from dedup.verify import Texts
 
 Ints = NDArray[np.int64]
@@ -44,40 +48,85 @@ row then gives the number), and why."""
 
 
 def scan(
-    sources: Sequence[str | Path], dst: str | Path, settings: Scan | None = None, workers: int = 0
+    sources: Sequence[str | Path],
+    dst: str | Path,
+    settings: Scan | None = None,
+    workers: int = 0,
+    index: str | Path | None = None,
 ) -> corpus.Table:
     """Keep one of every set of duplicates; see ``dedup.cli.scan``."""
     settings = resolve(settings or Scan())
     dst = Path(dst)
     work = dst / ".work"
     asked = request(Path(path) for path in sources)
-    with corpus.building(
-        dst, asked.table, made_by="dedup scan", settings=settings, inputs=asked.tables, **asked.pins
-    ) as out:
+    with ExitStack() as stack:
+        past = stack.enter_context(opened(Path(index), settings, asked)) if index else None
+        pins = asked.pins | ({"index": past.state} if past else {})
+        out = stack.enter_context(
+            corpus.building(
+                dst, asked.table, made_by="dedup scan", settings=settings, inputs=asked.tables, **pins
+            )
+        )
         if isinstance(out, corpus.Table):
             return out
         work.mkdir(exist_ok=True)
         source = open_source(asked, settings, work)
         left = out.left([unit.name for unit in source.units])
         if left:
-            fates = work / "fates.parquet"
-            if not fates.exists():
-                _publish(_fates(source, settings, work, workers), fates)
-            passes.each(partial(_write, out, source, work), left, label="writing", workers=workers)
+            place = _decide(source, settings, work, past, workers)
+            passes.each(partial(_write, out, place), left, label="writing", workers=workers)
         shutil.rmtree(work, ignore_errors=True)
-        return out.seal(sources=[str(path.absolute()) for path in asked.paths])
+        where = {"index": str(past.path.absolute())} if past else {}
+        return out.seal(sources=[str(path.absolute()) for path in asked.paths], **where)
 
 
-def _fates(source: Source, settings: Scan, work: Path, workers: int) -> pl.DataFrame:
-    """Decide about every row: one row of ``FATE`` for each that is dropped."""
-    sketches = sketch(source, settings, work, workers)
-    ranked = Order.of(settings.priority, source).ranked(sketches.rows)
+@dataclass(frozen=True)
+class Decided:
+    """What is to be written: the rows, and where their sketches and fates lie."""
+
+    source: Source
+    sketches: Path
+    fates: Path
+    past: Index | None
+
+
+def _decide(source: Source, settings: Scan, work: Path, past: Index | None, workers: int) -> Decided:
+    """Make sure that the fate of every row is on disk."""
+    order = Order.of(settings.priority, source)
+    place = Decided(source, work, work / "fates.parquet", None)
+    if past:
+        place = Decided(past.joined(source, order.terms), past.path, past.fates, past)
+    if not place.fates.exists():
+        sketches = sketch(place.source, settings, place.sketches, workers)
+        _publish(_fates(place.source, settings, order, sketches, past, workers), place.fates)
+    if past:
+        past.add(place.source, order.terms, workers)
+    return place
+
+
+def _fates(
+    source: Source, settings: Scan, order: Order, sketches: Sketches, past: Index | None, workers: int
+) -> pl.DataFrame:
+    """Decide about every row: one row of ``FATE`` for each that is dropped.
+
+    Unless they are to be reconsidered, the rows of an index are the best ones and keep their fates.
+    """
+    known, rows = pl.DataFrame(schema=FATE), sketches.rows
+    settled = past is not None and not settings.reconsider
+    if past:
+        rows = rows.join(forgotten(past.path), on="row", how="anti", maintain_order="left")
+        known = pl.concat([known, *([past.before()] if settled and past.batches else [])])
+    refuse_twins(rows)
+    ranked = order.ranked(rows, ("batch",) if settled else ())
+    ranked = ranked.with_columns(
+        settled=pl.col("batch") < source.units[-1].batch if settled else pl.lit(False)
+    )
+    ranked = ranked.join(known.filter(pl.col("level") == "near_repo"), on="row", how="anti")
     repos = _repos(source, settings, sketches, ranked, workers)
-    left = ranked.join(repos, on="row", how="anti")
+    left = ranked.join(pl.concat([known, repos]), on="row", how="anti")
     if settings.level == "repo":
         left = left.filter(~pl.col("whole"))
-    rows = _rows(source, settings, sketches, left, workers)
-    return pl.concat([repos, rows]).sort("row")
+    return pl.concat([known, repos, _rows(source, settings, sketches, left, workers)]).sort("row")
 
 
 def _repos(
@@ -86,21 +135,31 @@ def _repos(
     """Drop whole repos; a repo ranks as its best row does."""
     assert settings.repo_threshold is not None
     whole = ranked.filter("whole")
-    members = whole.group_by("repo", maintain_order=True).agg("row", pl.col("shingles").sum())
+    members = whole.group_by("batch", "repo", maintain_order=True).agg(
+        "row", pl.col("shingles").sum(), pl.col("settled").first()
+    )
     members = members.filter(pl.col("shingles") >= max(1, settings.min_shingles or 1))
     if len(members) < 2:
         return pl.DataFrame(schema=FATE)
     merged = sketches.repos()
-    signatures = np.stack([merged[repo] for repo in members["repo"]]).astype(np.uint8)  # the low 8 bits
+    keys = members.select("batch", "repo").iter_rows()
+    signatures = np.stack([merged[repo] for repo in keys]).astype(np.uint8)  # the low 8 bits
     bounds = np.concatenate([[0], np.cumsum(members["row"].list.len().to_numpy())]).astype(np.int64)
     rows = members["row"].explode(empty_as_null=False).to_numpy().astype(np.int64)
     texts = Texts(source, sketches, rows, bounds, workers, "repos")
     shape = _shape(settings, settings.repo_threshold)
-    choice = keep.choose(signatures, np.arange(len(members)), settings.repo_threshold, shape, texts)
+    choice = keep.choose(
+        signatures,
+        np.arange(len(members)),
+        settings.repo_threshold,
+        shape,
+        texts,
+        members["settled"].to_numpy(),
+    )
     best = members["row"].list.first().cast(pl.Int64)
-    of_repos = _dropped(choice, members["repo"], best)
-    fates = whole.join(of_repos, left_on="repo", right_on="dropped").with_columns(level=pl.lit("near_repo"))
-    return fates.select(pl.col(name).cast(kind) for name, kind in FATE.items())
+    dropped = _dropped(choice, members["repo"], best)
+    fates = dropped.with_columns(row=members["row"].gather(dropped["item"]), level=pl.lit("near_repo"))
+    return fates.explode("row").select(pl.col(name).cast(kind) for name, kind in FATE.items())
 
 
 def _rows(
@@ -112,19 +171,18 @@ def _rows(
         original=pl.col("id").first().over("hash_high", "hash_low"),
         original_row=pl.col("row").first().over("hash_high", "hash_low").cast(pl.Int64),
     )
-    unique = left.filter(
-        (pl.col("original") == pl.col("id")) & (pl.col("shingles") >= max(1, settings.min_shingles or 1))
-    )
+    copy = pl.col("original_row") != pl.col("row")
+    unique = left.filter(~copy & (pl.col("shingles") >= max(1, settings.min_shingles or 1)))
     numbers = unique["row"].to_numpy().astype(np.int64)
     texts = Texts(source, sketches, numbers, np.arange(len(numbers) + 1), workers, "rows")
+    shape = _shape(settings, settings.threshold)
     choice = keep.choose(
-        sketches.signatures, numbers, settings.threshold, _shape(settings, settings.threshold), texts
+        sketches.signatures, numbers, settings.threshold, shape, texts, unique["settled"].to_numpy()
     )
     dropped = _dropped(choice, unique["id"], pl.Series(numbers))
+    dropped = dropped.with_columns(original_row=pl.Series(numbers[dropped["item"]]))
     # A copy goes for what its original went for, so that every keeper is kept.
-    fates = left.join(dropped, left_on="original", right_on="dropped", how="left").filter(
-        pl.col("keeper").is_not_null() | (pl.col("original") != pl.col("id"))
-    )
+    fates = left.join(dropped, on="original_row", how="left").filter(pl.col("keeper").is_not_null() | copy)
     return fates.select(
         pl.col("row").cast(pl.Int64),
         pl.coalesce("keeper", "original").alias("keeper"),
@@ -136,17 +194,17 @@ def _rows(
 
 
 def _dropped(choice: keep.Choice, names: pl.Series, rows: pl.Series) -> pl.DataFrame:
-    """What a choice drops: dropped, keeper, keeper_row, similarity, exact."""
+    """What a choice drops: item (its number), keeper, keeper_row, similarity, exact."""
     gone = np.flatnonzero(choice.keeper != np.arange(len(names)))
     return pl.DataFrame(
         {
-            "dropped": names.gather(gone),
+            "item": gone,
             "keeper": names.gather(choice.keeper[gone]),
             "keeper_row": rows.gather(choice.keeper[gone]),
             "similarity": choice.similarity[gone],
             "exact": choice.exact[gone],
         },
-        schema={"dropped": pl.String}
+        schema={"item": pl.Int64}
         | {name: kind for name, kind in FATE.items() if name not in ("row", "level")},
     )
 
@@ -157,12 +215,14 @@ def _shape(settings: Scan, threshold: float) -> bands.Shape:
     return bands.shape_for(threshold)
 
 
-def _write(out: corpus.Output, source: Source, work: Path, name: str) -> None:
+def _write(out: corpus.Output, place: Decided, name: str) -> None:
     """Write one unit: its kept rows, its rejects, its part of the clusters."""
-    unit = source.unit(name)
-    fates = pl.read_parquet(work / "fates.parquet")
+    source, unit = place.source, place.source.unit(name)
+    fates = pl.read_parquet(place.fates)
     mine = fates.filter(pl.col("row").is_between(unit.base, unit.base + unit.rows, closed="left"))
-    rows = pl.read_parquet(work / "rows" / f"{name}.parquet", glob=False).with_row_index("row", unit.base)
+    rows = pl.read_parquet(place.sketches / "rows" / unit.sketched, glob=False).with_row_index(
+        "row", unit.base
+    )
     dropped = mine.join(rows.with_columns(pl.col("row").cast(pl.Int64)), on="row")
     keeps = np.ones(unit.rows, np.bool_)
     keeps[mine["row"].to_numpy() - unit.base] = False
@@ -178,15 +238,14 @@ def _write(out: corpus.Output, source: Source, work: Path, name: str) -> None:
         dropped["bytes"].to_list(),
         strict=True,
     )
-    out.write(
-        name,
-        {
-            "": pa.concat_tables([source.schema.empty_table(), *kept]),
-            "rejects": corpus.rejects(reasons, "dedup scan"),
-            "clusters": _clusters(unit, dropped, fates),
-        },
-        came_in=unit.rows,
-    )
+    contents: dict[str, corpus.Content] = {
+        "": pa.concat_tables([source.schema.empty_table(), *kept]),
+        "rejects": corpus.rejects(reasons, "dedup scan"),
+        "clusters": _clusters(unit, dropped, fates),
+    }
+    if place.past and name == min(unit.name for unit in source.units if unit.batch == source.units[-1].batch):
+        contents["revised"] = place.past.revised(fates)
+    out.write(name, contents, came_in=unit.rows)
 
 
 def _clusters(unit: Unit, dropped: pl.DataFrame, fates: pl.DataFrame) -> pa.Table:

@@ -14,17 +14,33 @@ app = runfile.stage("dedup", dedup.__doc__ or "")
 
 
 @app.command
-def scan(*paths: Path, settings: Scan = Scan(), workers: int = 0) -> Any:
+def scan(*paths: Path, settings: Scan = Scan(), workers: int = 0, index: Path | None = None) -> Any:
     """Keep one of every set of duplicates and say for each dropped row which one, and how similar.
 
     Args:
         paths: SRC… DST.  Sources are finished tables, parquet, jsonl (.gz, .zst), folders saved by
             Hugging Face datasets, or folders of source code; DST is where the result goes.
         workers: Processes; 0 is one per processor.
+        index: Directory that remembers what was scanned with it: rows are compared with those, too.
     """
     if len(paths) < 2:
         raise Refusal("give at least one source and where the result goes: dedup scan SRC… DST.")
-    return dedup.scan(paths[:-1], paths[-1], settings, workers)
+    return dedup.scan(paths[:-1], paths[-1], settings, workers, index)
+
+
+@app.command
+def forget(index: Path, /, *ids: str, file: Path | None = None) -> None:
+    """Take rows out of an index: they are compared with no more, and their texts are wiped.
+
+    Args:
+        index: The directory that was given with --index.
+        ids: Ids of rows.
+        file: A file of further ids, one a line.
+    """
+    more = file.read_text().splitlines() if file else []
+    if not [*ids, *more]:
+        raise Refusal("give the ids to forget, or a file of them with --file: dedup forget INDEX ID….")
+    print(dedup.forget(index, [*ids, *filter(None, more)]))
 
 
 @app.command

@@ -41,6 +41,9 @@ class Scan:
     """Which duplicate is kept: SQL terms over the columns and text_bytes, as after ORDER BY, best first:
     for example "license IS NULL, stars DESC, length(path)".  By default, of the columns that there are:
     a known licence, no fork, more stars, no vendored path, more bytes.  Ties go by content, then by id."""
+    reconsider: bool = False
+    """With an index: let priority decide between its rows and the new ones, so that rows it kept may go
+    and others come back (part `revised`); by default its rows come first and nothing changes for them."""
     text: str = ""
     """Column that holds the text.  By default the first there is of: text, content, code."""
     id: str = ""

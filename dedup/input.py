@@ -57,6 +57,17 @@ class Unit:
     rows: int
     first: int = 0
     """Number of its first row within its file."""
+    batch: int = 0
+    """Which scan of an index brought it; 0 without an index."""
+    stored: str = ""
+    """What its sketches are filed under; its name if not given."""
+    columns: Columns | None = None
+    """Where its columns have names of their own."""
+
+    @property
+    def sketched(self) -> str:
+        """Name of the files that hold its sketches."""
+        return f"{self.stored or self.name}.parquet"
 
 
 @dataclass(frozen=True)

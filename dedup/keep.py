@@ -59,7 +59,12 @@ Pairs = NDArray[np.void]
 
 
 def choose(
-    signatures: NDArray[np.uint8], slots: Ints, threshold: float, shape: bands.Shape, texts: Comparer
+    signatures: NDArray[np.uint8],
+    slots: Ints,
+    threshold: float,
+    shape: bands.Shape,
+    texts: Comparer,
+    settled: NDArray[np.bool_] | None = None,
 ) -> Choice:
     """Decide for every row whether it is kept.
 
@@ -69,10 +74,14 @@ def choose(
         threshold: Jaccard similarity from which two rows are duplicates.
         shape: How signatures are cut into bands.
         texts: Compares the pairs that the signatures leave in doubt.
+        settled: Rows that were compared with one another before and are kept; they are the best ones.
     """
     count, limits = len(slots), bands.limits_for(threshold)
     pairs: Pairs = np.empty(0, _PAIR)
     alive, fresh = np.ones(count, np.bool_), np.ones(count, np.bool_)
+    if settled is not None:
+        assert not settled[settled.sum() :].any(), "settled rows come first"
+        fresh &= ~settled
     states = np.zeros(count, np.uint8)
     while fresh.any():
         met, aside = kernel.collide(

@@ -73,13 +73,18 @@ class Order:
         values = frame.select(pl.sql_expr(term).alias(f"term_{i}") for i, term in enumerate(self.terms))
         return {name: values[name] for name in values.columns}
 
-    def ranked(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """``rows`` best first; ties by content, then id, so that no two orders of the input differ."""
+    def ranked(self, rows: pl.DataFrame, first: tuple[str, ...] = ()) -> pl.DataFrame:
+        """``rows`` best first; ties by content, then id, so that no two orders of the input differ.
+
+        Args:
+            first: Columns that count before the terms.
+        """
         by: list[Any] = [f"term_{i}" for i in range(len(self.terms))]
+        last = ("hash_high", "hash_low", "id", "batch")
         return rows.sort(
-            [*by, "hash_high", "hash_low", "id"],
-            descending=[*self.descending, False, False, False],
-            nulls_last=[*self.nulls_last, True, True, True],
+            [*first, *by, *last],
+            descending=[*(False for _ in first), *self.descending, *(False for _ in last)],
+            nulls_last=[*(True for _ in first), *self.nulls_last, *(True for _ in last)],
         )
 
 

@@ -12,6 +12,7 @@ import corpus
 import passes
 from corpus import Refusal
 from dedup.config import Scan, resolve
+from dedup.index import texts
 from dedup.input import Columns, columns_of, metadata_of, open_source, request
 
 LINES = 60
@@ -156,6 +157,9 @@ def _find(done: corpus.Table, ids: list[str]) -> dict[str, str]:
                 wanted = pl.scan_parquet(file).filter(key.is_in(ids)).select(key, columns.text)
                 found |= dict(wanted.collect().iter_rows())
     known = done.scan("clusters").filter(pl.col("id").is_in(ids)).select("id").collect()["id"]
+    if "index" in done.manifest and (Path(done.manifest["index"]) / "index.json").exists():
+        missing = [name for name in ids if name not in found]
+        found |= texts(Path(done.manifest["index"]), missing)
     for name in ids:
         if name not in found and name not in known:
             raise Refusal(f"{done.path} never had a row {name}: give one of its ids.")

@@ -35,13 +35,18 @@ class Sketches:
 
     work: Path
     how: How
-    units: tuple[str, ...]
+    units: tuple[Unit, ...]
 
     @cached_property
     def rows(self) -> pl.DataFrame:
         """One row for every row of the source, in their order, with its number as ``row``."""
-        frames = [pl.read_parquet(self.work / "rows" / f"{unit}.parquet", glob=False) for unit in self.units]
-        return pl.concat(frames).with_row_index("row")
+        frames = [
+            pl.read_parquet(self.work / "rows" / unit.sketched, glob=False).with_columns(
+                batch=pl.lit(unit.batch, pl.Int32)
+            )
+            for unit in self.units
+        ]
+        return pl.concat(frames, how="vertical_relaxed").with_row_index("row")
 
     @cached_property
     def shingles(self) -> NDArray[np.int64]:
@@ -55,13 +60,13 @@ class Sketches:
             return np.empty((0, kernel.BINS), np.uint8)
         return np.memmap(self.work / "signatures.u8", np.uint8, "r", shape=(len(self.rows), kernel.BINS))
 
-    def repos(self) -> dict[str, NDArray[np.uint64]]:
-        """The sketch of every repo: the least of the sketches of its rows, bin by bin."""
-        merged: dict[str, NDArray[np.uint64]] = {}
+    def repos(self) -> dict[tuple[int, str], NDArray[np.uint64]]:
+        """By batch and name, the sketch of every repo: the least of its rows' sketches, bin by bin."""
+        merged: dict[tuple[int, str], NDArray[np.uint64]] = {}
         for unit in self.units:
-            table = pq.read_table(self.work / "repos" / f"{unit}.parquet")
-            for repo, sketch in zip(table["repo"].to_pylist(), table["sketch"], strict=True):
-                bins = np.frombuffer(sketch.as_buffer(), np.uint64)
+            table = pq.read_table(self.work / "repos" / unit.sketched)
+            for name, sketch in zip(table["repo"].to_pylist(), table["sketch"], strict=True):
+                repo, bins = (unit.batch, name), np.frombuffer(sketch.as_buffer(), np.uint64)
                 merged[repo] = np.minimum(merged[repo], bins) if repo in merged else bins
         return merged
 
@@ -74,12 +79,10 @@ def sketch(source: Source, settings: Scan, work: Path, workers: int) -> Sketches
         (work / folder).mkdir(parents=True, exist_ok=True)
     with (work / "signatures.u8").open("ab") as file:
         file.truncate(source.rows * kernel.BINS)
-    left = [unit.name for unit in source.units if not (work / "rows" / f"{unit.name}.parquet").exists()]
+    left = [unit.name for unit in source.units if not (work / "rows" / unit.sketched).exists()]
     unit = partial(_sketch_unit, source, how, order, work, settings.level != "row")
     passes.each(unit, left, label="sketching", workers=workers)
-    found = Sketches(work, how, tuple(unit.name for unit in source.units))
-    _refuse_twins(found.rows)
-    return found
+    return Sketches(work, how, source.units)
 
 
 def _sketch_unit(source: Source, how: How, order: Order, work: Path, by_repo: bool, name: str) -> None:
@@ -105,14 +108,9 @@ def _sketch_unit(source: Source, how: How, order: Order, work: Path, by_repo: bo
                 repos[repo] = np.minimum(repos[repo], bins) if repo in repos else bins
         file.flush()
         os.fsync(file.fileno())
-    by_name = sorted(repos)
-    of_repos = pa.table(
-        [by_name, [repos[repo].tobytes() for repo in by_name]],
-        schema=pa.schema([("repo", pa.large_string()), ("sketch", pa.binary(8 * kernel.BINS))]),
-    )
-    _publish(of_repos, work / "repos" / f"{name}.parquet")
+    _publish_repos(repos, work / "repos" / unit.sketched)
     empty = _rows_frame(source, order, unit, 0, source.schema.empty_table(), np.empty(0, np.uint64), by_repo)
-    _publish(pl.concat([empty, *tables]).to_arrow(), work / "rows" / f"{name}.parquet")
+    _publish(pl.concat([empty, *tables]).to_arrow(), work / "rows" / unit.sketched)
 
 
 def _sketch_batch(
@@ -204,13 +202,49 @@ def _refuse_odd(text: pa.ChunkedArray, unit: Unit, base: int) -> None:
         ) from None
 
 
-def _refuse_twins(rows: pl.DataFrame) -> None:
-    twice = rows.filter(pl.col("id").is_duplicated())["id"]
+def refuse_twins(rows: pl.DataFrame) -> None:
+    """Refuse ids that stand for more than one row of a scan, or for another text in the index."""
+    twice = rows.filter(pl.struct("batch", "id").is_duplicated())["id"]
     if len(twice):
         raise Refusal(
             f"id {twice.sort()[0]} stands for more than one row ({len(twice):,} rows share ids): "
             "name a column of unique ids with --id, or make them unique."
         )
+    shared = rows.filter(pl.col("id").is_duplicated()).select("id", "hash_high", "hash_low").unique()
+    other = shared.filter(pl.col("id").is_duplicated())["id"].unique().sort()
+    if len(other):
+        raise Refusal(
+            f"id {other[0]} stands for another text in the index ({len(other):,} such ids): "
+            "`dedup forget` them there first, or leave them out."
+        )
+
+
+def sketch_repos_again(work: Path, unit: Unit, how: How) -> None:
+    """Make the sketches of one unit's repos anew from its texts."""
+    assert unit.columns is not None
+    rows = pl.read_parquet(work / "rows" / unit.sketched, columns=["repo", "whole"], glob=False)
+    whole = rows.with_columns(pl.when("whole").then("repo"))["repo"]
+    names = whole.drop_nulls().unique().sort()
+    groups = whole.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)
+    source = Source((unit,), unit.columns, pa.schema([]))
+    merged = np.full((len(names), kernel.BINS), np.iinfo(np.uint64).max, np.uint64)
+    for base, table in source.groups(unit, how.columns(unit.columns)):
+        texts = shingles.texts_of(table, unit.columns, how)
+        mine = groups[base : base + table.num_rows].to_numpy().copy()
+        sketches = kernel.sign(texts.data, texts.starts, texts.ends, texts.rows, mine, len(names), how.ngram)[
+            2
+        ]
+        merged = np.minimum(merged, sketches)
+    _publish_repos(dict(zip(names.to_list(), merged, strict=True)), work / "repos" / unit.sketched)
+
+
+def _publish_repos(repos: dict[str, NDArray[np.uint64]], final: Path) -> None:
+    names = sorted(repos)
+    table = pa.table(
+        [names, [repos[name].tobytes() for name in names]],
+        schema=pa.schema([("repo", pa.large_string()), ("sketch", pa.binary(8 * kernel.BINS))]),
+    )
+    _publish(table, final)
 
 
 def _publish(table: pa.Table, final: Path) -> None:

@@ -103,11 +103,12 @@ def _extract(source: Source, wanted: Path, file: Path, how: shingles.How, name: 
     unit = source.unit(name)
     rows, places = np.load(wanted)
     here = _within(rows, unit.base, unit.rows)
-    for base, table in source.groups(unit, [*how.columns(source.columns)], rows[here] - unit.base):
+    columns = unit.columns or source.columns
+    for base, table in source.groups(unit, [*how.columns(columns)], rows[here] - unit.base):
         inside = here[(rows[here] >= unit.base + base) & (rows[here] < unit.base + base + table.num_rows)]
         if not len(inside):
             continue
-        texts = shingles.texts_of(table.take(rows[inside] - unit.base - base), source.columns, how)
+        texts = shingles.texts_of(table.take(rows[inside] - unit.base - base), columns, how)
         found = kernel.shingle(texts.data, texts.starts, texts.ends, how.ngram, texts.room)
         # Rows that follow one another in `wanted` follow one another in the file.
         with file.open("r+b") as out:

@@ -93,7 +93,7 @@ def test_a_process_killed_between_shard_and_record_does_the_unit_again(tmp_path:
         sys.path.insert(0, sys.argv[2])
         from test_corpus import edges
         with corpus.building(Path(sys.argv[1]), "edges", made_by="test write", settings={}) as out:
-            corpus._write_aside = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            corpus.write_aside = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
             out.write("one", {"": edges()}, came_in=1)
         """
     )
