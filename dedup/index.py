@@ -274,6 +274,8 @@ def forgotten(path: Path) -> pl.DataFrame:
 
 def _clear(path: Path, names: set[str]) -> None:
     """Remove what killed scans of other requests left."""
+    for file in path.glob(".*.part"):
+        file.unlink()
     for folder in FOLDERS:
         for file in (path / folder).glob("*"):
             if not any(file.name.startswith((f"{name}-", f"{name}.")) for name in names):
