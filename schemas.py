@@ -136,6 +136,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         finish=TEXT,
         tokens=(pa.int32(),),
         seed=(pa.int64(),),
+        detail=(TEXT,),
     ),
     "verdicts": _table(
         suite=TEXT,

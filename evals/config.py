@@ -28,7 +28,9 @@ class Problems:
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     source: Literal["model", "reference", "spoiled", "replay"] = "model"
-    """Where completions come from: a checkpoint; the problems' own solutions; wrong ones; a samples file."""
+    """Where completions come from: what MODEL is; the problems' own solutions; wrong ones; a samples file."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What runs a model's folder; vllm has to be installed beside Fathom."""
     limit: int = 0
     """Problems of each suite, from the first; 0 takes all."""
     samples: int = 1
@@ -37,16 +39,28 @@ class Sample:
     """0 takes the likeliest token each time, as the paper does."""
     top_p: float = 1.0
     """Share of probability that a token may be drawn from."""
-    max_new_tokens: int = 500
-    """Longest completion; the paper's is 500."""
+    max_new_tokens: int = 0
+    """Longest completion; 0 takes each suite's own, as published."""
     batch: int = 16
-    """Prompts completed together.  Rounding differs a little with it; published numbers are for 1."""
+    """Sequences completed together, or requests under way at a server.  Rounding differs a little with it;
+    published numbers are for 1."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the weights; auto is the checkpoint's own."""
     device: str = ""
     """As torch names it; the first GPU, else the processor, if not given."""
     seed: int = 0
     """Of all draws; each sample has its own stream, whatever the batch and the order."""
+    name: str = ""
+    """Name of the model at a server; the only one it has if not given."""
+    tokenizer: Path | None = None
+    """Folder of the tokenizer of a server's model: prompts are then sent as token ids, with its chat template
+    and fill-in-the-middle tokens; else as text."""
+    timeout: float = 300.0
+    """Seconds that a server has for one completion."""
+    retries: int = 5
+    """Further tries where a server gives no usable answer."""
+    key_variable: str = "OPENAI_API_KEY"
+    """Environment variable with the server's key; the key itself is never written anywhere."""
 
 
 @Parameter(name="*")
@@ -98,8 +112,10 @@ _RANGES: dict[type, dict[str, tuple[float, float]]] = {
         "samples": (1, 1_000_000),
         "temperature": (0, 100),
         "top_p": (0, 1),
-        "max_new_tokens": (1, math.inf),
+        "max_new_tokens": (0, math.inf),
         "batch": (1, math.inf),
+        "timeout": (0.01, 86_400.0),
+        "retries": (0, 100),
     },
     Judge: _PROGRAM | {"seconds": (0, 86_400.0), "k": (1, math.inf)},
     Run: _PROGRAM,

@@ -11,7 +11,7 @@ import logging
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import corpus
 import passes
 from corpus import Refusal
 from evals import rules, sandbox, scores
+from evals.backends import MARKED
 from evals.config import Judge, check
 from evals.extract import answer
 from evals.problems import read_problems
@@ -58,7 +59,8 @@ def judge_samples(src: Path, samples: Path, dst: Path, settings: Judge, workers:
         verdicts = _written(out.path)
         found = tally(verdicts, settings.k)
         _log_scores(found, verdicts)
-        return out.seal(scores=found, sandbox=_conditions(settings))
+        made = given.manifest.get("generation", {})
+        return out.seal(scores=found, sandbox=_conditions(settings), generation=made)
 
 
 def self_test(problems: list[Problem], settings: Judge) -> None:
@@ -104,9 +106,7 @@ def _judge_unit(unit: str, *, out: corpus.Output, src: Path, samples: Path, sett
             rejected.append(("/".join(map(str, key)), reason, None, 1, len(row["completion"])))
             continue
         seen.add(key)
-        judged = rules.judge_one(
-            _sandbox(settings), problem, answer(problem, row["completion"], row["finish"]), settings
-        )
+        judged = _judged(problem, row, settings)
         detail = judged.detail and _settled(judged.detail)
         told = judged.as_published, judged.strict, judged.flagged, detail, judged.similarity, judged.program
         verdicts.append((*key, *told))
@@ -117,6 +117,14 @@ def _judge_unit(unit: str, *, out: corpus.Output, src: Path, samples: Path, sett
         "rejects": corpus.rejects(rejected, "evals judge"),
     }
     out.write(unit, contents, came_in=len(frame))
+
+
+def _judged(problem: Problem, row: Mapping[str, Any], settings: Judge) -> rules.Judged:
+    """Both verdicts on a sample; one that is none (the model broke, say) cannot pass."""
+    if row["finish"] in MARKED:
+        return rules.Judged("failed", "failed", f"{row['finish']}: {row['detail']}", flagged=False)
+    found = answer(problem, row["completion"], row["finish"])
+    return rules.judge_one(_sandbox(settings), problem, found, settings)
 
 
 def _settled(detail: str) -> str:

