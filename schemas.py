@@ -98,6 +98,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         similarity=(pa.float32(),),
         exact=(pa.bool_(),),
     ),
+    "repeats": _table(
+        id=TEXT,
+        start=pa.int64(),
+        end=pa.int64(),
+        words=pa.int64(),
+        first=TEXT,
+        first_start=pa.int64(),
+    ),
     "spans": _table(
         split=TEXT,
         sequence=pa.int64(),

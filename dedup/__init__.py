@@ -12,14 +12,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dedup.config import Scan
+from dedup.config import Scan, Substrings
 
 if TYPE_CHECKING:
     from dedup.algorithm import scan
+    from dedup.repeats import substrings
     from dedup.report import explain, plan, stats
     from dedup.tombstones import forget
 
-__all__ = ["Scan", "explain", "forget", "plan", "scan", "stats"]
+__all__ = ["Scan", "Substrings", "explain", "forget", "plan", "scan", "stats", "substrings"]
 
 _HOMES = {
     "scan": "dedup.algorithm",
@@ -27,6 +28,7 @@ _HOMES = {
     "explain": "dedup.report",
     "plan": "dedup.report",
     "stats": "dedup.report",
+    "substrings": "dedup.repeats",
 }
 
 

@@ -16,6 +16,8 @@
 
 #include "_pairs.h"
 
+#include "_windows.h"
+
 /* ------------------------------------------------------------------------------- Python's side of it */
 
 typedef struct {
@@ -326,6 +328,8 @@ static PyObject *settle(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+#include "_repeats.h"
+
 static PyMethodDef methods[] = {
     {"behead", behead, METH_VARARGS, "Starts of texts behind their licence headers."},
     {"sign", sign, METH_VARARGS, "Signatures of rows, and the merged sketches of their groups."},
@@ -333,6 +337,11 @@ static PyMethodDef methods[] = {
     {"collide", collide, METH_VARARGS, "Candidate pairs, band after band."},
     {"jaccard", jaccard, METH_VARARGS, "Exact similarity of pairs of shingle sets."},
     {"settle", settle, METH_VARARGS, "Which rows are kept, dropped, or not yet known."},
+    {"windows", windows, METH_VARARGS, "Hash and place of every window of words."},
+    {"deal", deal, METH_VARARGS, "Records dealt into bins by their hash."},
+    {"firsts", firsts, METH_VARARGS, "Where the hash of each record stands first."},
+    {"cover", cover, METH_VARARGS, "Spans that cover repeated windows, compared byte by byte."},
+    {"characters", characters, METH_VARARGS, "Offsets in bytes as offsets in characters."},
     {NULL, NULL, 0, NULL},
 };
 

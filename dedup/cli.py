@@ -7,7 +7,7 @@ from typing import Any
 
 import dedup
 import runfile
-from dedup.config import Scan
+from dedup.config import Scan, Substrings
 from refusal import Refusal
 
 app = runfile.stage("dedup", dedup.__doc__ or "")
@@ -44,6 +44,19 @@ def forget(index: Path, /, *ids: str, file: Path | None = None) -> None:
 
 
 @app.command
+def substrings(*paths: Path, settings: Substrings = Substrings(), workers: int = 0) -> Any:
+    """Find every run of words that stands somewhere before, byte for byte, and cut it out if asked.
+
+    Args:
+        paths: SRC… DST, as for scan.  DST gets the part repeats, and with --mask the rows.
+        workers: Processes; 0 is one per processor.
+    """
+    if len(paths) < 2:
+        raise Refusal("give at least one source and where the result goes: dedup substrings SRC… DST.")
+    return dedup.substrings(paths[:-1], paths[-1], settings, workers)
+
+
+@app.command
 def plan(*paths: Path, settings: Scan = Scan(), workers: int = 0) -> None:
     """Print what a scan would take in time, memory and disk, from the footers of parquet files.
 
@@ -60,8 +73,10 @@ def plan(*paths: Path, settings: Scan = Scan(), workers: int = 0) -> None:
 def explain(table: Path, row: str, other: str | None = None, /) -> None:
     """Print why a row was dropped or what was dropped for it, and how the two texts differ.
 
+    Of what substrings wrote, print what is repeated in a row.
+
     Args:
-        table: What scan wrote.
+        table: What scan or substrings wrote.
         row: An id.
         other: Another id to show the difference to.
     """
@@ -72,8 +87,10 @@ def explain(table: Path, row: str, other: str | None = None, /) -> None:
 def stats(table: Path, /, *, top: int = 10) -> None:
     """Print the largest clusters, the losses by reason, repo and language, and a histogram of similarity.
 
+    Of what substrings wrote, print how much is repeated and what is copied most.
+
     Args:
-        table: What scan wrote.
+        table: What scan or substrings wrote.
         top: Lines per list.
     """
     print(dedup.stats(table, top))

@@ -54,6 +54,26 @@ class Scan:
     """Column that holds the language.  By default language, lang."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Substrings:
+    words: int = 50
+    """Words in a row from which on a repeat counts."""
+    mask: bool = False
+    """Write the rows, too, without their repeats: only where it stands first does each stay.  Rows of
+    which no word is left are dropped."""
+    placeholder: str = ""
+    """What is put in place of each repeat that is cut out."""
+    licence_headers: bool = False
+    """Look for repeats in the comment with the licence at the head of a file, too; else it is left alone."""
+    priority: str = ""
+    """Which occurrence is the first: that in the best row, by SQL terms as for scan; there, the leftmost."""
+    text: str = ""
+    """Column that holds the text.  By default the first there is of: text, content, code."""
+    id: str = ""
+    """Column that holds a unique name of the row.  By default id, hexsha, blob_id; else file and number."""
+
+
 _OURS = {"level": "both", "threshold": 0.7, "repo_threshold": 0.85, "ngram": 5, "min_shingles": 1}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -87,3 +107,15 @@ def resolve(settings: Scan) -> Scan:
             f"{full.bands} bands of {full.rows} rows are not between 1 and {BINS} bins: give fewer."
         )
     return full
+
+
+MOST_WINDOW = 1024
+
+
+def resolve_substrings(settings: Substrings) -> Substrings:
+    """Refuses settings that cannot be."""
+    if not 2 <= settings.words <= MOST_WINDOW:
+        raise Refusal(f"words is {settings.words}: give a number of words from 2 to {MOST_WINDOW}.")
+    if settings.placeholder and not settings.mask:
+        raise Refusal("a placeholder stands where a repeat is cut out: give --mask, too, or no placeholder.")
+    return settings

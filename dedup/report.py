@@ -11,6 +11,7 @@ import polars as pl
 import corpus
 import passes
 from corpus import Refusal
+from dedup import passages
 from dedup.config import Scan, resolve
 from dedup.index import texts
 from dedup.input import Columns, columns_of, metadata_of, open_source, request
@@ -32,11 +33,13 @@ def explain(table: str | Path, row: str, other: str | None = None) -> str:
     """Why a row was dropped, or what was dropped for it; with ``other``, how the two differ.
 
     Args:
-        table: What ``dedup scan`` wrote.
+        table: What ``dedup scan`` or ``dedup substrings`` wrote.
         row: An id.
         other: Another id to compare with, in place of the row's keeper.
     """
     done = corpus.read(Path(table))
+    if done.manifest["made_by"] == "dedup substrings":
+        return passages.explain(done, row, _find(done, [row]).get(row))
     clusters = done.scan("clusters").filter((pl.col("id") == row) | (pl.col("keeper") == row)).collect()
     mine = clusters.filter(pl.col("id") == row)
     if mine.is_empty():
@@ -53,6 +56,8 @@ def explain(table: str | Path, row: str, other: str | None = None) -> str:
 def stats(table: str | Path, top: int = 10) -> str:
     """The largest clusters, the losses by reason, repo and language, and how similar what went was."""
     done = corpus.read(Path(table))
+    if done.manifest["made_by"] == "dedup substrings":
+        return passages.stats(done, top)
     clusters = done.scan("clusters").filter(~pl.col("kept")).collect()
     rejects = done.scan("rejects").collect()
     counts = done.counts
@@ -147,7 +152,8 @@ def _difference(done: corpus.Table, row: str, other: str) -> str:
 
 def _find(done: corpus.Table, ids: list[str]) -> dict[str, str]:
     """The texts of some ids, from the result or from its sources as far as they are still there."""
-    settings = Scan(**done.manifest["settings"])
+    given = done.manifest["settings"]
+    settings = Scan(text=given["text"], id=given["id"])
     found: dict[str, str] = {}
     for place in (done.path, *map(Path, done.manifest.get("sources", []))):
         for file in _files(place):

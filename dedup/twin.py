@@ -30,8 +30,8 @@ _ROLL, _SALT = _U(0xD6E8FEB86659FD93), 0xA24BAED4963EE407
 _VALUE = _U((1 << 56) - 1)
 _EMPTY = _U(0xFFFFFFFFFFFFFFFF)
 
-_IS_WORD = np.zeros(256, np.bool_)
-_IS_WORD[[*b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", *range(0x80, 0x100)]] = True
+IS_WORD = np.zeros(256, np.bool_)
+IS_WORD[[*b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", *range(0x80, 0x100)]] = True
 
 KEPT, DROPPED, UNKNOWN = 0, 1, 2
 NO, YES, DOUBT = 0, 1, 2
@@ -46,7 +46,7 @@ def mix(x: Words) -> Words:
 
 def words_of(text: Bytes) -> Words:
     """The hash of every word of a text, in order."""
-    inside = np.concatenate([[False], _IS_WORD[text], [False]])
+    inside = np.concatenate([[False], IS_WORD[text], [False]])
     edges = np.flatnonzero(inside[1:] != inside[:-1])
     start, left = edges[0::2].copy(), edges[1::2] - edges[0::2]
     padded = np.concatenate([text, np.zeros(8, np.uint8)])
