@@ -13,7 +13,7 @@ from cyclopts import Parameter
 import corpus
 import evals
 import runfile
-from evals.config import Judge, Problems, Report, Run, Sample
+from evals.config import Explain, Judge, Problems, Report, Run, Sample
 
 app = runfile.stage("evals", evals.__doc__ or "")
 
@@ -80,6 +80,29 @@ def judge(
     from evals import judge as judging
 
     return judging.judge_samples(src, samples, dst, settings, workers)
+
+
+@app.command
+def explain(
+    a: str,
+    b: str,
+    samples: Path,
+    /,
+    *,
+    settings: Explain = Explain(),
+    cache: Annotated[Path | None, Parameter(env_var="FATHOM_CACHE")] = None,
+) -> None:
+    """Judge the same completions under two presets, and name the rule that moved each verdict.
+
+    Args:
+        a: A preset, such as deepseek-v1.
+        b: Another, such as bigcode.
+        samples: The table of samples; make it with --stops=false, so that all of the text is there.
+        cache: Where downloads are kept; ~/.cache/fathom if not given.
+    """
+    from evals import explain as explaining
+
+    print("\n".join(explaining.explain(a, b, samples, settings, cache)))
 
 
 @app.command

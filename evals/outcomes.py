@@ -182,7 +182,7 @@ def samples(tables: Tables, most: int) -> Iterator[tuple[str, list[Sample]]]:
 
 def _sample(row: dict[str, Any]) -> Sample:
     completion = row.get("completion") or ""
-    stops = row.get("stop") or () if row.get("finish") == "stop" else ()
+    stops = row.get("stop") or () if row.get("finish") != "given" else ()
     end = min((at for stop in stops if (at := completion.find(stop)) >= 0), default=len(completion))
     prompt, detail = row.get("prompt") or "", row["detail"] or ""
     texts = (prompt, completion[:end], completion[end:], row["program"])

@@ -184,9 +184,10 @@ def _generated(
 def requests_of(backend: Backend, problem: Problem, settings: Sample) -> Iterator[Request]:
     most = settings.max_new_tokens or problem.max_new_tokens
     prompt = backend.prompt(problem, most)
+    stops = tuple(problem.stop) if settings.stops else ()
     for number in range(settings.samples):
         seed = seed_of(settings.seed, problem.suite, problem.problem, number)
-        yield Request(problem.suite, problem.problem, number, prompt, tuple(problem.stop), most, seed)
+        yield Request(problem.suite, problem.problem, number, prompt, stops, most, seed)
 
 
 def _key(problem: Problem) -> tuple[str, str]:

@@ -27,7 +27,7 @@ class Request(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """One completion, whole: the judge cuts it at its stop string if that is how it finished."""
+    """One completion, whole: the judge cuts it at its first stop string."""
 
     text: str
     finish: str

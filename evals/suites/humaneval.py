@@ -40,6 +40,12 @@ def problems(files: list[bytes], settings: Problems) -> list[Problem]:
     return [_problem(row, IMPORTS if settings.imports else "") for row in rows]
 
 
+def parts(files: list[bytes]) -> dict[str, dict[str, str]]:
+    """The rows by problem, in the pieces that ``presets.toml`` names."""
+    rows = [json.loads(line) for line in files[0].decode().splitlines()]
+    return {row["task_id"]: {**row, "stripped": row["prompt"].strip()} for row in rows}
+
+
 def _problem(row: dict[str, str], imports: str) -> Problem:
     prompt, reference, test = row["prompt"], row["canonical_solution"], row["test"]
     return Problem(

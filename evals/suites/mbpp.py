@@ -51,6 +51,21 @@ def problems(files: list[bytes], settings: Problems) -> list[Problem]:
     return [_problem(rows[task], shots, IMPORTS if settings.imports else "") for task in TESTED]
 
 
+def parts(files: list[bytes]) -> dict[str, dict[str, str]]:
+    """All rows by problem, shots too, in the pieces that ``presets.toml`` names."""
+    rows = [json.loads(line) for line in files[0].decode().splitlines()]
+    return {
+        f"MBPP/{row['task_id']}": {
+            "text": row["text"],
+            "tests": "\n".join(row["test_list"]),
+            "first_test": row["test_list"][0],
+            "code": row["code"],
+            "clean": _code(row),
+        }
+        for row in rows
+    }
+
+
 def _problem(row: dict[str, Any], shots: str, imports: str) -> Problem:
     tests = "\n".join(row["test_list"])
     return Problem(
@@ -61,6 +76,7 @@ def _problem(row: dict[str, Any], shots: str, imports: str) -> Problem:
         test=f"\n{tests}\n",
         entry_point=min(_called(tests) & _defined(row["code"]), default=None),
         stop=STOP,
+        extract="stripped",
         reference=_code(row),
         text=f"{row['text']}\n{_code(row)}\n{tests}",
     )
@@ -76,7 +92,7 @@ def _code(row: dict[str, Any]) -> str:
 
 def program(problem: Problem, answer: str) -> str:
     """The whole program, test included."""
-    return problem.header + answer.strip() + problem.test
+    return problem.header + answer + problem.test
 
 
 def apart(problem: Problem, answer: str) -> tuple[str, Test] | None:
@@ -89,7 +105,7 @@ def apart(problem: Problem, answer: str) -> tuple[str, Test] | None:
     reference = _tree(problem.reference or "").body
     if any(isinstance(node, ast.ClassDef) and node.name in calls for node in reference):
         return None  # objects of the program's own classes are not plain data
-    return problem.header + answer.strip(), Test(text=problem.test, calls=calls, given=problem.header)
+    return problem.header + answer, Test(text=problem.test, calls=calls, given=problem.header)
 
 
 def _calls(problem: Problem) -> list[str]:

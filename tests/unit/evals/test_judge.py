@@ -69,7 +69,7 @@ def test_same_samples_give_the_same_digest_whatever_the_workers(problems, tmp_pa
     assert one.digest == two.digest
 
 
-def test_completion_is_cut_at_its_stop_string_only_if_that_ended_it(problems, tmp_path):
+def test_completion_is_cut_at_its_stop_string_unless_it_was_given(problems, tmp_path):
     right = next(p for p in read_problems(problems) if p.problem == "HumanEval/0").reference
     rows = [
         ("humaneval", "HumanEval/0", 0, f"{right}\nprint(1 / 0)", "stop", 9, None),
