@@ -40,8 +40,9 @@ class Source:
     path: str
     """Its place below the user's folder, where it may be gzipped and then also end in ``.gz``."""
     url: str
-    sha256: str
-    """Of the file unpacked: gzip's header differs from one packer to the next."""
+    sha256: str | None
+    """Of the file unpacked: gzip's header differs from one packer to the next.  None if it is not known:
+    then the file is the user's to give, and never downloaded."""
     package: str | None = None
     """Where an installed package carries it: ``module/path/in/it``."""
 
@@ -64,6 +65,8 @@ def read(source: Source, folder: Path | None, mirror: str, cache: Path | None) -
     given = _given(source, folder)
     if given is not None:
         return given
+    if source.sha256 is None:
+        raise Absent(f"{source.url} has it, but no hash of it is known to check a download by")
     for path in (_packaged(source), kept := (cache or _default_cache()) / "suites" / source.sha256):
         if path is not None and path.exists():
             data = _unpacked(path.read_bytes(), path)
@@ -85,7 +88,7 @@ def _given(source: Source, folder: Path | None) -> bytes | None:
     for path in (folder / source.path, folder / f"{source.path}.gz"):
         if path.exists():
             data = _unpacked(path.read_bytes(), path)
-            if hashlib.sha256(data).hexdigest() != source.sha256:
+            if source.sha256 not in (None, hashlib.sha256(data).hexdigest()):
                 log.warning("%s is not the file as published: scores may not compare.", path)
             return data
     return None

@@ -43,6 +43,22 @@ def fenced(problem: Problem, completion: str) -> str:
     return found[1] if found else completion
 
 
+def contest(problem: Problem, completion: str) -> str:
+    """As DeepSeek's LeetCode script does it (evaluate_leetcode.py).
+
+    The first Python block; without one, what comes before the first of five stops; a body without a head
+    goes below the template of the prompt.
+    """
+    if completion.startswith("\n" + 8 * " "):
+        template = re.search(r"```python\n(.*?)\n```", problem.prompt, re.DOTALL)
+        return f"{template[1].strip() if template else ''}\n{completion}"
+    text = completion.replace("[PYTHON]", "```python").replace("[/PYTHON]", "```")
+    if "```python" not in text:
+        return cut(text, ["\ndef", "\nclass", "\nif", "\n#", "\nprint"])
+    found = re.search(r"```python\n(.*?)\n```", text, re.DOTALL)
+    return found[1] if found else completion
+
+
 _TAGS = {
     "csharp": ("c#", "cs"),
     "bash": ("sh", "shell"),
@@ -83,4 +99,5 @@ EXTRACT: dict[str, Callable[[Problem, str], str]] = {
     "tabs": tabs,
     "evalplus": evalplus,
     "lm_eval": lm_eval,
+    "contest": contest,
 }

@@ -5,6 +5,7 @@ always kept: ``as_published`` to compare with what was published, ``strict`` to 
 
 For Python, ``as_published`` is the program in one process with its test, as its authors ran it;
 ``strict`` asks in addition that it passes with its test in a process of its own, where that can be done.
+Where the authors keep expected values or comparisons to themselves too, one run apart gives both.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from evals.config import Judge
 from evals.sandbox import Limits, Sandbox, Verdict
-from evals.suites import PROGRAMS, TEXTS
+from evals.suites import APART, PROGRAMS, TEXTS
 from evals.suites.problem import Problem
 
 
@@ -66,6 +67,10 @@ def _compared(problem: Problem, answer: str) -> Judged:
 def _python(box: Sandbox, problem: Problem, answer: str, settings: Judge) -> Judged:
     suite, allowed = PROGRAMS[problem.suite], limits(problem, settings)
     program = suite.program(problem, answer)
+    if problem.suite in APART:
+        alone, test = suite.apart(problem, answer) or (program, None)
+        assert test is not None
+        return _both(None, box.run(alone, test=test, limits=allowed), program)
     exact = box.run(program, limits=allowed) if settings.oracle != "split" else None
     if exact is not None and (settings.oracle == "exact" or exact.verdict not in ("passed", "failed")):
         return _both(exact, None, program)  # one that had to be stopped once is not run again

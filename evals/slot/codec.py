@@ -17,13 +17,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-MOST_BYTES = 16 << 20
+MOST_BYTES = 64 << 20
 """A message larger than this is refused on both sides."""
 
 MOST_ITEMS = 200_000
 """Items taken from an iterator before it counts as endless."""
 
 DEEPEST = 200
+
+_LARGE = 1 << 62
+"""Integers from here on cross in hexadecimal: decimal takes quadratic time, and Python refuses it beyond
+4,300 digits."""
 
 Json = Any
 
@@ -72,7 +76,9 @@ def unpack(data: bytes) -> Json:
 def encode(value: object, depth: int = 0) -> Json:
     """A value as JSON with tags."""
     kind = type(value)
-    if value is None or kind is bool or kind is str:
+    if value is None or kind is bool or kind is str or kind is float:
+        return value  # JSON as Python writes it gives every float back, infinities and NaN too
+    if kind is int and -_LARGE < value < _LARGE:  # type: ignore[operator]
         return value
     if depth > DEEPEST:
         return {"opaque": "value nested too deeply"}
@@ -107,7 +113,6 @@ _SEQUENCES: list[tuple[type, str, Callable[[Any], Any]]] = [
 ]
 
 _SCALARS: list[tuple[type, str, Callable[[Any], Any]]] = [
-    # Hexadecimal, because decimal takes quadratic time and Python refuses it beyond 4,300 digits.
     (int, "int", lambda n: format(int.__int__(n), "x")),
     (float, "float", float.hex),
     (
@@ -129,7 +134,7 @@ def decode(message: Json) -> Any:
 
 
 def _decode(message: Json) -> Any:
-    if message is None or message is True or message is False or isinstance(message, str):
+    if message is None or isinstance(message, bool | str | int | float):
         return message
     ((tag, content),) = message.items()
     return _BUILDERS[tag](content)

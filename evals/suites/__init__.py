@@ -5,13 +5,14 @@ Most suites run programs; those that compare texts give a score by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Set
+from typing import Protocol
 
 from evals.config import Problems
 from evals.data import Source
 from evals.sandbox import Test
-from evals.suites import humaneval, mbpp
+from evals.suites import evalplus, humaneval, infilling, leetcode, mbpp, santacoder
+from evals.suites.likeness import Match
 from evals.suites.problem import Problem
 
 
@@ -45,17 +46,6 @@ class ProgramSuite(Suite, Protocol):
         """The Python program without its test, and the test; None if the two cannot be separated."""
 
 
-class Match(NamedTuple):
-    """How near a text came to the one that was asked for."""
-
-    as_published: bool
-    """Equal under the benchmark's own rule."""
-    strict: bool
-    """Equal as a whole."""
-    similarity: float | None = None
-    """Edit similarity from 0 to 1, where the benchmark reports one."""
-
-
 class TextSuite(Suite, Protocol):
     """A suite whose completions are compared with the text that was cut out; nothing runs."""
 
@@ -63,6 +53,14 @@ class TextSuite(Suite, Protocol):
         """How near the answer came to ``problem.reference``."""
 
 
-PROGRAMS: Mapping[str, ProgramSuite] = {"humaneval": humaneval, "mbpp": mbpp}
-TEXTS: Mapping[str, TextSuite] = {}
+PROGRAMS: Mapping[str, ProgramSuite] = {
+    "humaneval": humaneval,
+    "mbpp": mbpp,
+    **evalplus.SUITES,
+    **infilling.SUITES,
+    **leetcode.SUITES,
+}
+APART: Set[str] = set(evalplus.SUITES)
+"""Suites of programs whose test runs apart from them or not at all."""
+TEXTS: Mapping[str, TextSuite] = santacoder.SUITES
 SUITES: Mapping[str, Suite] = {**PROGRAMS, **TEXTS}

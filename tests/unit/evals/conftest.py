@@ -1,12 +1,15 @@
 """Problems, and a model too small to know anything but real to the last file."""
 
+import warnings
 from pathlib import Path
 
 import pytest
 
 from evals import data
-from evals.config import Problems
+from evals.config import Judge, Problems
 from evals.problems import problems_of, write_problems
+from evals.rules import judge_one
+from evals.sandbox import Sandbox
 from evals.suites import SUITES
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
@@ -83,3 +86,32 @@ def published(suite, **settings):
         data.read(source, DATA if DATA.exists() else None, "", None) for source in SUITES[suite].sources()
     ]
     return problems_of(suite, files, Problems(**settings))
+
+
+@pytest.fixture(scope="module")
+def box():
+    with Sandbox() as opened:
+        yield opened
+
+
+def real(suite):
+    """The problems of a suite from the data beside the checkout; without that none, and a warning."""
+    if DATA.exists():
+        return published(suite)
+    warnings.warn(f"{DATA} absent: {suite} is not checked", stacklevel=2)
+    return []
+
+
+def outcome(box, problems, answer):
+    """The problems that are passed and those that are not, both by either rule."""
+    judged = {p.problem: judge_one(box, p, answer(p), Judge(memory_mb=2048)) for p in problems}
+    passed = [name for name, one in judged.items() if (one.as_published, one.strict) == ("passed", "passed")]
+    failed = [name for name, one in judged.items() if "passed" not in (one.as_published, one.strict)]
+    return passed, failed
+
+
+def right_and_wrong(box, problems):
+    """How many reference solutions pass, and how many spoiled ones fail."""
+    passed, _ = outcome(box, problems, lambda p: p.reference)
+    _, failed = outcome(box, problems, lambda p: SUITES[p.suite].spoiled(p))
+    return len(passed), len(failed)
