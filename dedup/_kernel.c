@@ -70,7 +70,7 @@ static int segments_fit(const int64_t *starts, const int64_t *ends, Py_ssize_t n
     return 1;
 }
 
-/* sign(data, starts, ends, rows, groups, signatures, counts, sketches, ngram) */
+/* sign(data, starts, ends, rows, groups, signatures, counts, sketches, ngram, file) */
 static PyObject *sign(PyObject *self, PyObject *args)
 {
     Buffers b;
@@ -104,6 +104,9 @@ static PyObject *sign(PyObject *self, PyObject *args)
     row->ends = ends;
     row->ngram = (size_t)ngram;
     row->held = held;
+    row->out.file = (int)number(args, 9);
+    row->out.n = 0;
+    row->out.error = 0;
     for (Py_ssize_t i = 0; i < n; i++) {
         uint64_t bins[K];
         row->first = (size_t)rows[i];
@@ -117,10 +120,16 @@ static PyObject *sign(PyObject *self, PyObject *args)
                 sketch[j] = bins[j] < sketch[j] ? bins[j] : sketch[j];
         }
     }
+    writer_flush(&row->out);
     Py_END_ALLOW_THREADS
+    const int error = row->out.error;
     free(row);
     free(held);
     give_back(&b);
+    if (error) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
     Py_RETURN_NONE;
 }
 
@@ -189,44 +198,118 @@ static PyObject *shingle(PyObject *self, PyObject *args)
     return PyLong_FromSsize_t(n);
 }
 
-/* collide(signatures, slots, alive, fresh, out, known, bands, rows, low, middle, high, leaders, patience)
- *   -> bytes of uint32 triples (leader, row, equal bins) */
-static PyObject *collide(PyObject *self, PyObject *args)
+/* ------------------------------------------------------------------------------------- what is kept */
+
+typedef struct {
+    const uint8_t *settled;
+    int64_t *keepers;
+    double *similarities;
+    uint8_t *exact;
+    unsigned low, high;
+    PyObject *compare;
+} Choice;
+
+#define MOST_DOUBTS 128 /* partners in doubt that a row is compared with: beyond, it is taken to be different */
+
+static void choose_keeper(Choice *c, size_t row, uint32_t keeper, double similarity, int exact)
+{
+    c->keepers[row] = keeper;
+    c->similarities[row] = similarity;
+    c->exact[row] = (uint8_t)exact;
+}
+
+/* Have the `n` partners in doubt, the likeliest first, compared with `row`; 0 if Python raised. */
+static int choose_exactly(Choice *c, const Index *x, size_t row, size_t n)
+{
+    uint32_t others[MOST_DOUBTS];
+    for (size_t i = 0; i < n; i++)
+        others[i] = (uint32_t)x->met[i];
+    PyObject *answer = PyObject_CallFunction(c->compare, "ny#", (Py_ssize_t)row, (const char *)others, (Py_ssize_t)(4 * n));
+    Py_ssize_t place = -1;
+    double similarity = 0;
+    const int good = answer && PyArg_ParseTuple(answer, "nd", &place, &similarity) && place < (Py_ssize_t)n;
+    if (good && place >= 0)
+        choose_keeper(c, row, others[place], similarity, 1);
+    Py_XDECREF(answer);
+    return good;
+}
+
+/* Best row first: a row goes for the kept partner that is most like it, or is kept and becomes a partner. */
+static void choose_all(Index *x, Choice *c)
+{
+    PyThreadState *state = PyEval_SaveThread();
+    int good = 1;
+    for (size_t row = 0; good && row < x->n; row++) {
+        c->keepers[row] = (int64_t)row;
+        c->similarities[row] = c->exact[row] = 1;
+        index_keys(x, row);
+        size_t met = c->settled[row] ? 0 : index_meet(x, row, c->low);
+        qsort(x->met, met, sizeof *x->met, nearer);
+        const unsigned same = met ? K - (unsigned)(x->met[0] >> 32) : 0;
+        if (met && same >= c->high)
+            choose_keeper(c, row, (uint32_t)x->met[0], ((double)same / K - 1.0 / 256) / (1 - 1.0 / 256), 0);
+        else if (met) {
+            PyEval_RestoreThread(state);
+            good = choose_exactly(c, x, row, met < MOST_DOUBTS ? met : MOST_DOUBTS);
+            state = PyEval_SaveThread();
+        }
+        if (c->keepers[row] == (int64_t)row)
+            index_add(x, row);
+    }
+    PyEval_RestoreThread(state);
+}
+
+/* choose(signatures, slots, settled, keepers, similarities, exact, bands, rows, low, high, bucket, compare)
+ *   compare(row, others) -> (place among others or -1, similarity), others as bytes of uint32 */
+static PyObject *choose(PyObject *self, PyObject *args)
 {
     Buffers b;
     (void)self;
-    if (!take(&b, args, "rrrrwr"))
+    if (!take(&b, args, "rrrwww"))
         return NULL;
-    const uint8_t *alive = b.view[2].buf;
-    const Py_ssize_t n = ITEMS(b, 1, int64_t), slots = b.view[0].len / K;
-    const long long bands = number(args, 6), rows = number(args, 7), most = number(args, 11), patience = number(args, 12);
-    Collision c = {.signatures = b.view[0].buf, .slots = b.view[1].buf, .fresh = b.view[3].buf, .out = b.view[4].buf,
-                   .known = b.view[5].buf, .n_known = (size_t)ITEMS(b, 5, uint64_t), .low = (unsigned)number(args, 8),
-                   .middle = (unsigned)number(args, 9), .high = (unsigned)number(args, 10),
-                   .leaders = (size_t)(most > 0 ? most : 0), .patience = (unsigned)patience};
-    int good = !PyErr_Occurred() && b.view[2].len == n && b.view[3].len == n && b.view[4].len == n && n < UINT32_MAX && bands >= 1 &&
-               rows >= 1 && bands <= K && rows <= K && bands * rows <= K && most >= 1 && most <= 1 << 20 && patience >= 1 && patience <= 32;
+    Index index = {.signatures = b.view[0].buf, .slots = b.view[1].buf, .n = (size_t)ITEMS(b, 1, int64_t)};
+    const Py_ssize_t n = (Py_ssize_t)index.n, slots = b.view[0].len / K;
+    const long long bands = number(args, 6), width = number(args, 7), bucket = number(args, 10);
+    Choice choice = {.settled = b.view[2].buf, .keepers = b.view[3].buf, .similarities = b.view[4].buf, .exact = b.view[5].buf,
+                     .low = (unsigned)number(args, 8), .high = (unsigned)number(args, 9),
+                     .compare = PyTuple_GetItem(args, 11)};
+    int good = !PyErr_Occurred() && b.view[2].len == n && ITEMS(b, 3, int64_t) == n && ITEMS(b, 4, double) == n &&
+               b.view[5].len == n && n < UINT32_MAX && bands >= 1 && width >= 1 && bands <= MOST_BANDS && width <= K &&
+               bands * width <= K && bucket >= 1 && bucket <= 1 << 20;
     for (Py_ssize_t i = 0; good && i < n; i++)
-        good = c.slots[i] >= 0 && c.slots[i] < slots;
+        good = index.slots[i] >= 0 && index.slots[i] < slots;
     if (!good) {
-        fail(&b, PyErr_Occurred() ? NULL : "collide: sizes do not fit together");
+        fail(&b, PyErr_Occurred() ? NULL : "choose: sizes do not fit together");
         return NULL;
     }
-    c.n = (size_t)n;
-    c.alive = alive;
-    c.doubts = calloc(2 * (size_t)n + 1, 1);
-    c.bets = c.doubts + n;
-    int enough = c.doubts != NULL;
-    Py_BEGIN_ALLOW_THREADS
-    enough = enough && collide_all(&c, (size_t)bands, (size_t)rows);
-    Py_END_ALLOW_THREADS
-    free(c.doubts);
+    index.bands = (size_t)bands;
+    index.width = (size_t)width;
+    index.bucket = (size_t)bucket;
+    const int enough = index_open(&index);
+    if (enough)
+        choose_all(&index, &choice);
+    else
+        PyErr_NoMemory();
+    index_free(&index);
     give_back(&b);
-    PyObject *result =
-        enough ? PyBytes_FromStringAndSize((const char *)c.pairs.items, (Py_ssize_t)(12 * c.pairs.n)) : PyErr_NoMemory();
-    free(c.pairs.items);
-    free(c.pairs.index);
-    return result;
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* similarity(left, right): exact similarity of two lists of shingles, as sets */
+static PyObject *similarity(PyObject *self, PyObject *args)
+{
+    Buffers b;
+    (void)self;
+    if (!take(&b, args, "rr"))
+        return NULL;
+    double found;
+    Py_BEGIN_ALLOW_THREADS
+    found = similarity_of(b.view[0].buf, (size_t)ITEMS(b, 0, uint64_t), b.view[1].buf, (size_t)ITEMS(b, 1, uint64_t));
+    Py_END_ALLOW_THREADS
+    give_back(&b);
+    return found < 0 ? PyErr_NoMemory() : PyFloat_FromDouble(found);
 }
 
 /* jaccard(shingles, starts, ends, left, right, out): exact similarity of sets left[i] and right[i] */
@@ -242,89 +325,24 @@ static PyObject *jaccard(PyObject *self, PyObject *args)
     const Py_ssize_t sets = ITEMS(b, 1, int64_t), n = ITEMS(b, 3, int64_t);
     int good = ITEMS(b, 2, int64_t) == sets && ITEMS(b, 4, int64_t) == n && ITEMS(b, 5, double) == n &&
                segments_fit(starts, ends, sets, ITEMS(b, 0, uint64_t));
-    int64_t longest = 1;
     for (Py_ssize_t i = 0; good && i < n; i++)
         good = left[i] >= 0 && left[i] < sets && right[i] >= 0 && right[i] < sets;
-    for (Py_ssize_t s = 0; good && s < sets; s++)
-        longest = ends[s] - starts[s] > longest ? ends[s] - starts[s] : longest;
     if (!good) {
         fail(&b, "jaccard: sizes do not fit together");
         return NULL;
     }
-    int bits = 6;
-    while ((1ull << bits) < 4 * (uint64_t)longest && (1ull << bits) < 8 * (uint64_t)PART)
-        bits++;
-    const size_t size = (size_t)1 << bits;
-    Set set = {.keys = malloc(8 * size), .stamps = calloc(size, 4), .tick = 1, .mask = size - 1, .shift = 64 - bits};
-    set.salt = mix((uint64_t)(uintptr_t)set.keys) | 1;
-    int enough = set.keys && set.stamps;
+    int enough = 1;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; enough && i < n; i++) {
-        const size_t a = (size_t)(ends[left[i]] - starts[left[i]]), c = (size_t)(ends[right[i]] - starts[right[i]]);
-        const uint64_t parts = (a > c ? a : c) / PART + 1;
-        uint64_t mine = 0, theirs = 0, common = 0, none = 0;
-        for (uint64_t part = 0; part < parts; part++) {
-            if (set.tick > UINT32_MAX - 4) {
-                memset(set.stamps, 0, 4 * size);
-                set.tick = 1;
-            }
-            set.tick += 2; /* stamps of earlier pairs are now below tick - 1: the table is empty again */
-            set.held = 0;
-            enough &= intersect(&set, shingles + starts[left[i]], a, part, parts, &mine, &none);
-            set.tick += 1;
-            enough &= enough && intersect(&set, shingles + starts[right[i]], c, part, parts, &theirs, &common);
-        }
-        out[i] = mine + theirs ? (double)common / (double)(mine + theirs - common) : 1.0;
+        const int64_t l = left[i], r = right[i];
+        out[i] = similarity_of(shingles + starts[l], (size_t)(ends[l] - starts[l]), shingles + starts[r],
+                               (size_t)(ends[r] - starts[r]));
+        enough = out[i] >= 0;
     }
     Py_END_ALLOW_THREADS
-    free(set.keys);
-    free(set.stamps);
     give_back(&b);
     if (!enough)
         return PyErr_NoMemory();
-    Py_RETURN_NONE;
-}
-
-/* ------------------------------------------------------------------------------------- what is kept */
-
-enum { KEPT = 0, DROPPED = 1, UNKNOWN = 2 };
-enum { NO = 0, YES = 1, DOUBT = 2 };
-
-/* settle(keepers, rows, verdicts, states): pairs sorted by row; states by row, best row first */
-static PyObject *settle(PyObject *self, PyObject *args)
-{
-    Buffers b;
-    (void)self;
-    if (!take(&b, args, "rrrw"))
-        return NULL;
-    const int64_t *keepers = b.view[0].buf, *rows = b.view[1].buf;
-    const uint8_t *verdicts = b.view[2].buf;
-    uint8_t *states = b.view[3].buf;
-    const Py_ssize_t pairs = ITEMS(b, 0, int64_t), n = b.view[3].len;
-    int good = ITEMS(b, 1, int64_t) == pairs && b.view[2].len == pairs;
-    for (Py_ssize_t p = 0; good && p < pairs; p++)
-        good = keepers[p] >= 0 && keepers[p] < rows[p] && rows[p] < n && (p == 0 || rows[p - 1] <= rows[p]);
-    if (!good) {
-        fail(&b, "settle: sizes do not fit together");
-        return NULL;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    memset(states, KEPT, (size_t)n);
-    for (Py_ssize_t p = 0, end; p < pairs; p = end) {
-        uint8_t state = KEPT;
-        for (end = p; end < pairs && rows[end] == rows[p]; end++) {
-            const uint8_t keeper = states[keepers[end]];
-            if (verdicts[end] == NO || keeper == DROPPED)
-                continue;
-            if (verdicts[end] == YES && keeper == KEPT)
-                state = DROPPED;
-            else if (state == KEPT)
-                state = UNKNOWN;
-        }
-        states[rows[p]] = state;
-    }
-    Py_END_ALLOW_THREADS
-    give_back(&b);
     Py_RETURN_NONE;
 }
 
@@ -334,9 +352,9 @@ static PyMethodDef methods[] = {
     {"behead", behead, METH_VARARGS, "Starts of texts behind their licence headers."},
     {"sign", sign, METH_VARARGS, "Signatures of rows, and the merged sketches of their groups."},
     {"shingle", shingle, METH_VARARGS, "The shingles of segments of text."},
-    {"collide", collide, METH_VARARGS, "Candidate pairs, band after band."},
+    {"similarity", similarity, METH_VARARGS, "Exact similarity of two lists of shingles."},
     {"jaccard", jaccard, METH_VARARGS, "Exact similarity of pairs of shingle sets."},
-    {"settle", settle, METH_VARARGS, "Which rows are kept, dropped, or not yet known."},
+    {"choose", choose, METH_VARARGS, "Which rows are kept, and whom the others go for."},
     {"windows", windows, METH_VARARGS, "Hash and place of every window of words."},
     {"deal", deal, METH_VARARGS, "Records dealt into bins by their hash."},
     {"firsts", firsts, METH_VARARGS, "Where the hash of each record stands first."},

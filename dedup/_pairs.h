@@ -1,218 +1,141 @@
-/* Pairs of rows: who meets, and how similar two sets are.  The inner loops of `_kernel.c`, which alone
+/* Pairs of rows: which kept rows a row meets, and how similar two sets are.  The inner loops of `_kernel.c`, which alone
  * includes this file, after `_shingles.h`. */
 
-/* ---------------------------------------------------------------------- candidates, band after band */
+/* ------------------------------------------------------------------ the rows that are kept, band by band */
 
-static inline uint32_t band_key(const uint8_t *signature, size_t at, size_t rows)
+/* One table a band, of the kept rows by the hash of their bins there: open addressing with one byte of the
+ * hash beside each row, so that a row of another key costs no look at its signature (5 bytes a row and band). */
+typedef struct {
+    uint8_t *tags; /* 0: free */
+    uint32_t *rows;
+    size_t size;
+} Band;
+
+#define MOST_BANDS K
+
+typedef struct {
+    const uint8_t *signatures;
+    const int64_t *slots;
+    size_t n, bands, width, bucket; /* bands of `width` bins; rows of one key that a row meets */
+    Band table[MOST_BANDS];
+    uint32_t *seen; /* by row: the last row that met it, from 1 */
+    uint64_t keys[MOST_BANDS];
+    uint64_t *met; /* (bins that differ << 32 | row) of the partners of the row in hand */
+} Index;
+
+static void index_free(Index *x)
+{
+    for (size_t b = 0; b < x->bands; b++) {
+        free(x->table[b].tags);
+        free(x->table[b].rows);
+    }
+    free(x->seen);
+    free(x->met);
+}
+
+/* Room for all n rows at six parts in seven; 0 if memory is short. */
+static int index_open(Index *x)
+{
+    int enough = 1;
+    for (size_t b = 0; b < x->bands; b++) {
+        Band *t = &x->table[b];
+        t->size = x->n + x->n / 6 + 8;
+        t->tags = calloc(t->size, 1);
+        t->rows = malloc(t->size * sizeof *t->rows);
+        enough &= t->tags && t->rows;
+    }
+    x->seen = calloc(x->n + 1, sizeof *x->seen);
+    x->met = malloc((x->bands * x->bucket + 1) * sizeof *x->met);
+    return enough && x->seen && x->met;
+}
+
+static inline const uint8_t *signature_of(const Index *x, size_t row)
+{
+    return x->signatures + x->slots[row] * K;
+}
+
+/* Hash of `width` bins. */
+static inline uint64_t band_key(const uint8_t *bins, size_t width)
 {
     uint64_t key = 0;
-    for (size_t i = 0; i < rows; i += 8)
-        key = mix(key ^ load(signature + at + i, rows - i < 8 ? rows - i : 8) ^ i * SALT);
-    return (uint32_t)(mix(key) >> 32);
+    for (size_t i = 0; i < width; i += 8)
+        key = mix(key ^ load(bins + i, width - i < 8 ? width - i : 8) ^ i * SALT);
+    return key;
 }
 
-/* Stable sort of (key << 32 | index) by key. */
-static void radix(uint64_t *items, uint64_t *spare, size_t n)
+static inline uint8_t tag_of(uint64_t key)
 {
-    static const int shifts[3] = {32, 43, 54}, widths[3] = {11, 11, 10};
-    for (int pass = 0; pass < 3; pass++) {
-        size_t counts[2048] = {0}, sum = 0;
-        const uint64_t mask = (1u << widths[pass]) - 1;
-        for (size_t i = 0; i < n; i++)
-            counts[items[i] >> shifts[pass] & mask]++;
-        for (uint64_t v = 0; v <= mask; v++) {
-            const size_t here = counts[v];
-            counts[v] = sum;
-            sum += here;
-        }
-        for (size_t i = 0; i < n; i++)
-            spare[counts[items[i] >> shifts[pass] & mask]++] = items[i];
-        uint64_t *swap = items;
-        items = spare;
-        spare = swap;
+    return (uint8_t)(key | 1);
+}
+
+static inline size_t place_of(const Band *t, uint64_t key)
+{
+    return (size_t)((key >> 32) * t->size >> 32);
+}
+
+/* The keys of a row; the places where it will be looked for are fetched while the others are computed. */
+static void index_keys(Index *x, size_t row)
+{
+    const uint8_t *signature = signature_of(x, row);
+    for (size_t b = 0; b < x->bands; b++) {
+        x->keys[b] = band_key(signature + b * x->width, x->width);
+        __builtin_prefetch(x->table[b].tags + place_of(&x->table[b], x->keys[b]));
     }
-    memcpy(spare, items, 8 * n); /* an odd number of passes ended in the other buffer */
 }
 
-#define MOST_DOUBTS 128 /* unlikely pairs that one row may propose: beyond, it is taken to be different */
-#define LIKELY 4       /* so many likely partners set a row aside as readily as a certain one */
-
-/* Triples (leader, row, equal bins), each pair once: `index` is a hash table of the places of pairs, from 1. */
-typedef struct {
-    uint32_t *items, *index;
-    size_t n, room, mask;
-} Pairs;
-
-static size_t pairs_slot(const Pairs *p, uint32_t leader, uint32_t row)
+/* Walk the rows that have the key of `row` in a band: the next place from `at` on, SIZE_MAX if there is none. */
+static inline size_t band_next(const Index *x, size_t b, size_t row, size_t at)
 {
-    size_t slot = (size_t)mix((uint64_t)leader << 32 | row) & p->mask;
-    while (p->index[slot] &&
-           (p->items[3 * (p->index[slot] - 1)] != leader || p->items[3 * (p->index[slot] - 1) + 1] != row))
-        slot = (slot + 1) & p->mask;
-    return slot;
+    const Band *t = &x->table[b];
+    const uint8_t tag = tag_of(x->keys[b]), *bins = signature_of(x, row) + b * x->width;
+    for (; t->tags[at]; at = at + 1 == t->size ? 0 : at + 1)
+        if (t->tags[at] == tag && !memcmp(signature_of(x, t->rows[at]) + b * x->width, bins, x->width))
+            return at;
+    return SIZE_MAX;
 }
 
-static int pairs_grow(Pairs *p)
+/* Collect the kept rows that share a band with `row` and have at least `low` equal bins; how many. */
+static size_t index_meet(Index *x, size_t row, unsigned low)
 {
-    const size_t room = p->room ? 2 * p->room : 1 << 12;
-    uint32_t *items = realloc(p->items, 3 * room * sizeof *items), *index = calloc(2 * room, sizeof *index);
-    if (items)
-        p->items = items;
-    if (!items || !index || room > UINT32_MAX / 2) {
-        free(index);
-        return 0;
-    }
-    free(p->index);
-    p->index = index;
-    p->room = room;
-    p->mask = 2 * room - 1;
-    for (size_t i = 0; i < p->n; i++)
-        p->index[pairs_slot(p, items[3 * i], items[3 * i + 1])] = (uint32_t)i + 1;
-    return 1;
-}
-
-static int is_known(const uint64_t *keys, size_t n, uint64_t key)
-{
-    size_t low = 0, high = n;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (keys[middle] < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < n && keys[low] == key;
-}
-
-typedef struct {
-    const uint8_t *signatures, *alive, *fresh;
-    const int64_t *slots;
-    const uint64_t *known;
-    size_t n, n_known, leaders;
-    unsigned low, middle, high, patience;
-    uint8_t *out, *doubts, *bets;
-    Pairs pairs;
-} Collision;
-
-/* One bucket: its rows, best first, each against the leaders, the rows that matched none before them. */
-static int collide_bucket(Collision *c, const uint64_t *bucket, size_t n, uint32_t *leaders)
-{
-    const unsigned enough = LIKELY * (n > c->leaders ? 1 : c->patience); /* no patience in giant buckets */
-    size_t led = 0;
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t row = (uint32_t)bucket[i];
-        const uint8_t *signature = c->signatures + c->slots[row] * K;
-        for (size_t l = 0; l < led && !c->out[row]; l++) {
-            const uint32_t leader = leaders[l];
-            if (!c->fresh[row] && !c->fresh[leader])
-                continue;
-            const unsigned same = same_bins(c->signatures + c->slots[leader] * K, signature);
-            if (same < c->low)
-                continue;
-            if (same < c->high && is_known(c->known, c->n_known, (uint64_t)leader << 32 | row))
-                continue;
-            if (c->pairs.n == c->pairs.room && !pairs_grow(&c->pairs))
-                return 0;
-            const size_t slot = pairs_slot(&c->pairs, leader, row);
-            if (c->pairs.index[slot])
-                continue;
-            if (same >= c->middle)
-                c->out[row] = (c->bets[row] += same >= c->high ? LIKELY : 1) >= enough;
-            else if (++c->doubts[row] > MOST_DOUBTS) {
-                c->doubts[row] = MOST_DOUBTS;
-                continue;
+    const uint8_t *signature = signature_of(x, row);
+    size_t n = 0;
+    for (size_t b = 0; b < x->bands; b++) {
+        const Band *t = &x->table[b];
+        size_t at = place_of(t, x->keys[b]);
+        while ((at = band_next(x, b, row, at)) != SIZE_MAX) {
+            const uint32_t other = t->rows[at];
+            if (x->seen[other] != row + 1) {
+                x->seen[other] = (uint32_t)row + 1;
+                const unsigned same = same_bins(signature_of(x, other), signature);
+                if (same >= low)
+                    x->met[n++] = (uint64_t)(K - same) << 32 | other;
             }
-            uint32_t *const pair = c->pairs.items + 3 * c->pairs.n++;
-            pair[0] = leader;
-            pair[1] = row;
-            pair[2] = same;
-            c->pairs.index[slot] = (uint32_t)c->pairs.n;
+            at = at + 1 == t->size ? 0 : at + 1;
         }
-        if (!c->out[row] && led < c->leaders)
-            leaders[led++] = row;
     }
-    return 1;
-}
-
-/* Sort the (key << 32 | row) of one band and let its buckets meet. */
-static int collide_band(Collision *c, uint64_t *items, uint64_t *spare, size_t n, uint32_t *leaders)
-{
-    radix(items, spare, n);
-    for (size_t start = 0, end; start < n; start = end) {
-        for (end = start + 1; end < n && items[end] >> 32 == items[start] >> 32; end++)
-            ;
-        if (end - start > 1 && !collide_bucket(c, items + start, end - start, leaders))
-            return 0;
-    }
-    return 1;
-}
-
-#define MAP (1 << 13) /* bytes of a band map: one bit for each key of 16 bits that a fresh row has */
-
-/* The (band, key << 32 | row) of all rows that are alive and have a key in common with a fresh row, as far as
- * the maps tell; in order of rows.  How many, or SIZE_MAX if memory is short. */
-static size_t touched(const Collision *c, uint8_t *maps, size_t bands, size_t rows, uint64_t **items, uint8_t **band)
-{
-    size_t n = 0, room = 0;
-    for (int marking = 1; marking >= 0; marking--)
-        for (size_t i = 0; i < c->n; i++) {
-            if (!c->alive[i] || (marking && !c->fresh[i]))
-                continue;
-            for (size_t b = 0; b < bands; b++) {
-                const uint32_t key = band_key(c->signatures + c->slots[i] * K, b * rows, rows);
-                uint8_t *const byte = maps + b * MAP + (key >> 19), bit = (uint8_t)(1 << (key >> 16 & 7));
-                if (marking)
-                    *byte |= bit;
-                else if (*byte & bit) {
-                    if (n == room) {
-                        room = room ? 2 * room : 1 << 14;
-                        uint64_t *const more = realloc(*items, 8 * room);
-                        *items = more ? more : *items;
-                        uint8_t *const bytes = realloc(*band, room);
-                        *band = bytes ? bytes : *band;
-                        if (!more || !bytes)
-                            return SIZE_MAX;
-                    }
-                    (*band)[n] = (uint8_t)b;
-                    (*items)[n++] = (uint64_t)key << 32 | i;
-                }
-            }
-        }
     return n;
 }
 
-/* All bands, one after the other; rows that were set aside in one are left out of the next. */
-static int collide_all(Collision *c, size_t bands, size_t rows)
+static void index_add(Index *x, size_t row)
 {
-    size_t fresh = 0, n = 0;
-    for (size_t i = 0; i < c->n; i++)
-        fresh += c->alive[i] && c->fresh[i];
-    const int few = fresh < c->n / 16; /* then most rows need not be sorted at all */
-    uint64_t *items = NULL, *spare = NULL, *mine = malloc(8 * c->n + 8);
-    uint32_t *leaders = malloc(sizeof *leaders * c->leaders);
-    uint8_t *band = NULL, *maps = few ? calloc(bands, MAP) : NULL;
-    int enough = mine && leaders && (maps || !few);
-    if (enough && few)
-        n = touched(c, maps, bands, rows, &items, &band);
-    spare = malloc(8 * c->n + 8);
-    enough = enough && spare && n != SIZE_MAX;
-    for (size_t b = 0; enough && b < bands; b++) {
-        size_t m = 0;
-        for (size_t i = 0; few && i < n; i++)
-            if (band[i] == b && !c->out[(uint32_t)items[i]])
-                mine[m++] = items[i];
-        for (size_t i = 0; !few && i < c->n; i++)
-            if (c->alive[i] && !c->out[i])
-                mine[m++] = (uint64_t)band_key(c->signatures + c->slots[i] * K, b * rows, rows) << 32 | i;
-        enough = collide_band(c, mine, spare, m, leaders);
+    for (size_t b = 0; b < x->bands; b++) {
+        Band *t = &x->table[b];
+        size_t at = place_of(t, x->keys[b]), there = 0;
+        for (size_t next; (next = band_next(x, b, row, at)) != SIZE_MAX; there++)
+            at = next + 1 == t->size ? 0 : next + 1;
+        if (there >= x->bucket)
+            continue;
+        while (t->tags[at])
+            at = at + 1 == t->size ? 0 : at + 1;
+        t->tags[at] = tag_of(x->keys[b]);
+        t->rows[at] = (uint32_t)row;
     }
-    free(items);
-    free(spare);
-    free(mine);
-    free(leaders);
-    free(band);
-    free(maps);
-    return enough;
+}
+
+static int nearer(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
 }
 
 /* ---------------------------------------------------------------------------------- exact similarity */
@@ -224,7 +147,7 @@ typedef struct {
     int shift;
 } Set;
 
-#define PART (1u << 20) /* shingles in the table at a time; larger sets are compared in parts of the hash space */
+#define PART (1u << 21) /* shingles in the table at a time; larger sets are compared in parts of the hash space */
 
 /* Count the distinct shingles among `n` that lie in one part of the hash space, and those of them that
  * the other side (stamp tick - 1) has.  Parts and slots are salted with an address, so that nobody can
@@ -250,4 +173,30 @@ static int intersect(Set *set, const uint64_t *x, size_t n, uint64_t part, uint6
         set->keys[slot] = x[i];
     }
     return 1;
+}
+
+/* Exact Jaccard similarity of two lists of shingles, as sets; below 0 if memory is short. */
+static double similarity_of(const uint64_t *left, size_t n, const uint64_t *right, size_t m)
+{
+    const uint64_t longest = n > m ? n : m, parts = longest / PART + 1;
+    int bits = 6;
+    while ((1ull << bits) < 4 * longest && (1ull << bits) < 4 * (uint64_t)PART)
+        bits++;
+    const size_t size = (size_t)1 << bits;
+    Set set = {.keys = malloc(8 * size), .stamps = calloc(size, 4), .mask = size - 1, .shift = 64 - bits};
+    uint64_t mine = 0, theirs = 0, common = 0, none = 0;
+    int enough = set.keys && set.stamps;
+    set.salt = mix((uint64_t)(uintptr_t)set.keys) | 1;
+    for (uint64_t part = 0; enough && part < parts; part++) {
+        set.tick = 3 * (uint32_t)part + 2; /* what earlier parts left is below tick - 1: the table is empty again */
+        set.held = 0;
+        enough = intersect(&set, left, n, part, parts, &mine, &none);
+        set.tick++;
+        enough = enough && intersect(&set, right, m, part, parts, &theirs, &common);
+    }
+    free(set.keys);
+    free(set.stamps);
+    if (!enough)
+        return -1;
+    return mine + theirs ? (double)common / (double)(mine + theirs - common) : 1.0;
 }

@@ -1,7 +1,9 @@
 /* Words, shingles and the sketch of a text: the inner loops of `_kernel.c`, which alone includes this file. */
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define HAVE_AVX2_BUILD 1
@@ -308,6 +310,36 @@ static inline void sketch_own(uint64_t *bins, const uint8_t *empty, const uint64
             }
 }
 
+/* Shingles on their way to a file; none is written if `file` is below 0. */
+typedef struct {
+    int file, error; /* errno of the first write that failed */
+    size_t n;
+    uint64_t items[1 << 15];
+} Writer;
+
+static void writer_flush(Writer *w)
+{
+    const char *at = (const char *)w->items, *const end = (const char *)(w->items + w->n);
+    while (at < end && !w->error) {
+        const ssize_t wrote = write(w->file, at, (size_t)(end - at));
+        if (wrote >= 0)
+            at += wrote;
+        else if (errno != EINTR)
+            w->error = errno;
+    }
+    w->n = 0;
+}
+
+static void writer_put(Writer *w, const uint64_t *shingles, size_t n)
+{
+    if (w->file < 0)
+        return;
+    if (w->n + n > sizeof w->items / sizeof *w->items)
+        writer_flush(w);
+    memcpy(w->items + w->n, shingles, 8 * n);
+    w->n += n;
+}
+
 typedef struct {
     const uint8_t *data;
     const int64_t *starts, *ends;
@@ -315,6 +347,7 @@ typedef struct {
     size_t ngram;
     uint64_t *held;
     uint64_t chunk[MOST];
+    Writer out;
 } Row;
 
 /* One round over all shingles of a row; they are read from the text again if they were too many to hold. */
@@ -352,6 +385,7 @@ static uint64_t sketch_row(Row *row, uint64_t *bins)
         while (!reader.done) {
             const size_t n = reader_next(&reader, row->chunk);
             filled += sketch_round(bins, row->chunk, n, 0);
+            writer_put(&row->out, row->chunk, n);
             if (count + n <= HELD)
                 memcpy(row->held + count, row->chunk, 8 * n);
             count += n;

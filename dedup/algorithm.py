@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,8 @@ from dedup.config import Scan, resolve
 from dedup.index import Index, forgotten, opened
 from dedup.input import Source, Unit, open_source, request
 from dedup.order import Order
-from dedup.sketch import Sketches, refuse_twins, sketch
+from dedup.rows import refuse_twins
+from dedup.sketch import Sketches, sketch
 from dedup.verify import Texts
 
 Ints = NDArray[np.int64]
@@ -74,6 +75,8 @@ def scan(
         left = out.left([unit.name for unit in source.units])
         if left:
             place = _decide(source, settings, work, past, workers)
+            if not place.heads.exists():
+                _publish(_heads(pl.read_parquet(place.fates)), place.heads)
             passes.each(partial(_write, out, place), left, label="writing", workers=workers)
         shutil.rmtree(work, ignore_errors=True)
         where = {"index": str(past.path.absolute())} if past else {}
@@ -87,26 +90,26 @@ class Decided:
     source: Source
     sketches: Path
     fates: Path
+    heads: Path
     past: Index | None
 
 
 def _decide(source: Source, settings: Scan, work: Path, past: Index | None, workers: int) -> Decided:
     """Make sure that the fate of every row is on disk."""
     order = Order.of(settings.priority, source)
-    place = Decided(source, work, work / "fates.parquet", None)
+    heads = work / "heads.parquet"
+    place = Decided(source, work, work / "fates.parquet", heads, None)
     if past:
-        place = Decided(past.joined(source, order.terms), past.path, past.fates, past)
+        place = Decided(past.joined(source, order.terms), past.path, past.fates, heads, past)
     if not place.fates.exists():
-        sketches = sketch(place.source, settings, place.sketches, workers)
-        _publish(_fates(place.source, settings, order, sketches, past, workers), place.fates)
+        sketches = sketch(place.source, settings, place.sketches, work / "shingles", workers)
+        _publish(_fates(settings, order, sketches, past), place.fates)
     if past:
         past.add(place.source, order.terms, workers)
     return place
 
 
-def _fates(
-    source: Source, settings: Scan, order: Order, sketches: Sketches, past: Index | None, workers: int
-) -> pl.DataFrame:
+def _fates(settings: Scan, order: Order, sketches: Sketches, past: Index | None) -> pl.DataFrame:
     """Decide about every row: one row of ``FATE`` for each that is dropped.
 
     Unless they are to be reconsidered, the rows of an index are the best ones and keep their fates.
@@ -119,19 +122,17 @@ def _fates(
     refuse_twins(rows)
     ranked = order.ranked(rows, ("batch",) if settled else ())
     ranked = ranked.with_columns(
-        settled=pl.col("batch") < source.units[-1].batch if settled else pl.lit(False)
+        settled=pl.col("batch") < sketches.source.units[-1].batch if settled else pl.lit(False)
     )
     ranked = ranked.join(known.filter(pl.col("level") == "near_repo"), on="row", how="anti")
-    repos = _repos(source, settings, sketches, ranked, workers)
+    repos = _repos(settings, sketches, ranked)
     left = ranked.join(pl.concat([known, repos]), on="row", how="anti")
     if settings.level == "repo":
         left = left.filter(~pl.col("whole"))
-    return pl.concat([known, repos, _rows(source, settings, sketches, left, workers)]).sort("row")
+    return pl.concat([known, repos, _rows(settings, sketches, left)]).sort("row")
 
 
-def _repos(
-    source: Source, settings: Scan, sketches: Sketches, ranked: pl.DataFrame, workers: int
-) -> pl.DataFrame:
+def _repos(settings: Scan, sketches: Sketches, ranked: pl.DataFrame) -> pl.DataFrame:
     """Drop whole repos; a repo ranks as its best row does."""
     assert settings.repo_threshold is not None
     whole = ranked.filter("whole")
@@ -146,25 +147,17 @@ def _repos(
     signatures = np.stack([merged[repo] for repo in keys]).astype(np.uint8)  # the low 8 bits
     bounds = np.concatenate([[0], np.cumsum(members["row"].list.len().to_numpy())]).astype(np.int64)
     rows = members["row"].explode(empty_as_null=False).to_numpy().astype(np.int64)
-    texts = Texts(source, sketches, rows, bounds, workers, "repos")
-    shape = _shape(settings, settings.repo_threshold)
-    choice = keep.choose(
-        signatures,
-        np.arange(len(members)),
-        settings.repo_threshold,
-        shape,
-        texts,
-        members["settled"].to_numpy(),
-    )
+    shape, items = _shape(settings, settings.repo_threshold), np.arange(len(members))
+    settled = members["settled"].to_numpy()
+    with closing(Texts(sketches, rows, bounds)) as texts:
+        choice = keep.choose(signatures, items, settings.repo_threshold, shape, texts, settled)
     best = members["row"].list.first().cast(pl.Int64)
     dropped = _dropped(choice, members["repo"], best)
     fates = dropped.with_columns(row=members["row"].gather(dropped["item"]), level=pl.lit("near_repo"))
     return fates.explode("row").select(pl.col(name).cast(kind) for name, kind in FATE.items())
 
 
-def _rows(
-    source: Source, settings: Scan, sketches: Sketches, left: pl.DataFrame, workers: int
-) -> pl.DataFrame:
+def _rows(settings: Scan, sketches: Sketches, left: pl.DataFrame) -> pl.DataFrame:
     """Drop exact copies, then near copies among the rest; a copy follows its original to its keeper."""
     assert settings.threshold is not None
     left = left.with_columns(
@@ -174,11 +167,9 @@ def _rows(
     copy = pl.col("original_row") != pl.col("row")
     unique = left.filter(~copy & (pl.col("shingles") >= max(1, settings.min_shingles or 1)))
     numbers = unique["row"].to_numpy().astype(np.int64)
-    texts = Texts(source, sketches, numbers, np.arange(len(numbers) + 1), workers, "rows")
-    shape = _shape(settings, settings.threshold)
-    choice = keep.choose(
-        sketches.signatures, numbers, settings.threshold, shape, texts, unique["settled"].to_numpy()
-    )
+    shape, settled = _shape(settings, settings.threshold), unique["settled"].to_numpy()
+    with closing(Texts(sketches, numbers, np.arange(len(numbers) + 1))) as texts:
+        choice = keep.choose(sketches.signatures, numbers, settings.threshold, shape, texts, settled)
     dropped = _dropped(choice, unique["id"], pl.Series(numbers))
     dropped = dropped.with_columns(original_row=pl.Series(numbers[dropped["item"]]))
     # A copy goes for what its original went for, so that every keeper is kept.
@@ -215,56 +206,70 @@ def _shape(settings: Scan, threshold: float) -> bands.Shape:
     return bands.shape_for(threshold)
 
 
+def _heads(fates: pl.DataFrame) -> pl.DataFrame:
+    """The rows and repos that others go for, by row, so that a unit finds its own."""
+    of_repo = pl.col("level") == "near_repo"
+    heads = fates.group_by("keeper_row", "keeper", repo=of_repo).agg(
+        pl.col("level").sort().first()  # "exact" comes before "near"
+    )
+    return heads.sort("keeper_row", "keeper", "repo")
+
+
 def _write(out: corpus.Output, place: Decided, name: str) -> None:
     """Write one unit: its kept rows, its rejects, its part of the clusters."""
     source, unit = place.source, place.source.unit(name)
-    fates = pl.read_parquet(place.fates)
-    mine = fates.filter(pl.col("row").is_between(unit.base, unit.base + unit.rows, closed="left"))
-    rows = pl.read_parquet(place.sketches / "rows" / unit.sketched, glob=False).with_row_index(
-        "row", unit.base
-    )
-    dropped = mine.join(rows.with_columns(pl.col("row").cast(pl.Int64)), on="row")
+    mine = _of_unit(unit, place.fates, "row")
+    facts = place.sketches / "rows" / unit.sketched
+    rows = pl.read_parquet(facts, columns=["id", "files", "bytes"], glob=False)
+    numbers = pl.int_range(unit.base, unit.base + unit.rows, dtype=pl.Int64)
+    dropped = mine.join(rows.with_columns(row=numbers), on="row").sort("id", "level")
     keeps = np.ones(unit.rows, np.bool_)
     keeps[mine["row"].to_numpy() - unit.base] = False
     kept = [
-        table.filter(pa.array(keeps[base : base + table.num_rows]))
+        table.filter(pl.Series(keeps[base : base + table.num_rows]).to_arrow())
         for base, table in source.groups(unit, source.schema.names)
     ]
-    reasons = zip(
-        dropped["id"].to_list(),
-        dropped["level"].to_list(),
-        [f"{k} {s:.3f}" for k, s in zip(dropped["keeper"], dropped["similarity"], strict=True)],
-        dropped["files"].to_list(),
-        dropped["bytes"].to_list(),
-        strict=True,
-    )
     contents: dict[str, corpus.Content] = {
-        "": pa.concat_tables([source.schema.empty_table(), *kept]),
-        "rejects": corpus.rejects(reasons, "dedup scan"),
-        "clusters": _clusters(unit, dropped, fates),
+        "": pa.concat_tables([pa.Table.from_batches([], source.schema), *kept]),
+        "rejects": _rejects(dropped),
+        "clusters": _clusters(dropped, _of_unit(unit, place.heads, "keeper_row")),
     }
     if place.past and name == min(unit.name for unit in source.units if unit.batch == source.units[-1].batch):
-        contents["revised"] = place.past.revised(fates)
+        contents["revised"] = place.past.revised(pl.read_parquet(place.fates))
     out.write(name, contents, came_in=unit.rows)
 
 
-def _clusters(unit: Unit, dropped: pl.DataFrame, fates: pl.DataFrame) -> pa.Table:
+def _of_unit(unit: Unit, file: Path, column: str) -> pl.DataFrame:
+    """The rows of ``file``, sorted by ``column``, that belong to a unit; the rest of the file is not read."""
+    inside = pl.col(column).is_between(unit.base, unit.base + unit.rows, closed="left")
+    return pl.scan_parquet(file, glob=False).filter(inside).collect()
+
+
+def _rejects(dropped: pl.DataFrame) -> pl.DataFrame:
+    """The table of rejects; its detail is the keeper and the similarity, to three places."""
+    thousandths = (pl.col("similarity").cast(pl.Float64) * 1000).round().cast(pl.Int64)
+    places = (thousandths % 1000).cast(pl.String).str.zfill(3)
+    return dropped.select(
+        "files",
+        "bytes",
+        key="id",
+        verb=pl.lit("dedup scan"),
+        reason="level",
+        detail=pl.format("{} {}.{}", "keeper", thousandths // 1000, places),
+    )
+
+
+def _clusters(dropped: pl.DataFrame, heads: pl.DataFrame) -> pl.DataFrame:
     """One row for every dropped row of the unit, and one for every row of it that others went for."""
-    here = fates.filter(pl.col("keeper_row").is_between(unit.base, unit.base + unit.rows, closed="left"))
-    repo = pl.col("level") == "near_repo"
-    heads = (
-        here.group_by("keeper", repo.alias("repo"))
-        .agg(pl.col("level").sort().first())  # "exact" comes before "near"
-        .select(
-            "keeper", "level", id="keeper", kept=True, similarity=pl.lit(1, pl.Float32), exact=True,
-        )
-    )  # fmt: skip
+    here = heads.select(
+        "keeper", "level", id="keeper", kept=True, similarity=pl.lit(1, pl.Float32), exact=True
+    )
     members = dropped.select("keeper", "level", "id", kept=False, similarity="similarity", exact="exact")
-    both = pl.concat([heads, members]).with_columns(cluster="keeper")
-    return both.sort("cluster", "kept", "id", descending=[False, True, False]).to_arrow()
+    both = pl.concat([here, members]).with_columns(cluster="keeper")
+    return both.sort("cluster", "kept", "id", descending=[False, True, False])
 
 
 def _publish(frame: pl.DataFrame, final: Path) -> None:
     aside = final.with_name(f".{final.name}.part")
-    frame.write_parquet(aside)
+    frame.write_parquet(aside, row_group_size=1 << 16)
     aside.replace(final)

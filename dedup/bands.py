@@ -35,10 +35,9 @@ class Shape(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Equal bins from which a pair is in doubt, more likely similar than not, and certain."""
+    """Equal bins from which a pair is in doubt, and from which it is certain."""
 
     low: int
-    middle: int
     high: int
 
 
@@ -54,8 +53,7 @@ def limits_for(threshold: float) -> Limits:
     """Where estimates of ``threshold`` end; near 1 nothing is ever certain, so all is compared exactly."""
     share = threshold + (1 - threshold) * CHANCE
     spread = SIGMAS * math.sqrt(BINS * share * (1 - share))
-    middle = math.ceil(BINS * share)
-    return Limits(math.floor(BINS * share - spread), middle, min(math.ceil(BINS * share + spread), BINS + 1))
+    return Limits(math.floor(BINS * share - spread), min(math.ceil(BINS * share + spread), BINS + 1))
 
 
 def similarity(equal_bins: NDArray[np.uint32]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ import dedup
 import runfile
 from dedup.config import Scan, Substrings
 from refusal import Refusal
+
+# pyarrow's allocator gives freed memory back after 10 ms, and the next batch of texts asks for it again:
+# that is a sixth of the time of a scan.  It reads this when pyarrow is first imported.
+os.environ.setdefault("MIMALLOC_PURGE_DELAY", "-1")
 
 app = runfile.stage("dedup", dedup.__doc__ or "")
 

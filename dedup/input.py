@@ -24,8 +24,11 @@ from dedup.config import Scan
 UNIT_BYTES = 64 << 20
 """Row groups of foreign files are taken together up to this size (as parquet counts it, decompressed)."""
 
-BATCH_BYTES = 32 << 20
-"""Rows are read in batches of about this size, however large the row groups are."""
+BATCH_BYTES = 16 << 20
+"""Rows are read in batches of about this size, however large the row groups are…"""
+
+BATCH_ROWS = 1 << 16
+"""…and of at most so many rows."""
 
 TEXT = ("text", "content", "code")
 ID = ("id", "hexsha", "blob_id")
@@ -104,8 +107,11 @@ class Source:
                 ):
                     continue
                 size = max(1, about.num_rows * BATCH_BYTES // max(1, about.total_byte_size))
+                size = min(size, BATCH_ROWS)
                 at = here.start
-                for batch in file.iter_batches(size, row_groups=[group], columns=list(columns)):
+                for batch in file.iter_batches(
+                    size, row_groups=[group], columns=list(columns), use_threads=False
+                ):
                     yield at, pa.Table.from_batches([batch])
                     at += batch.num_rows
 

@@ -40,7 +40,14 @@ def behead(data: Bytes, starts: Ints, ends: Ints) -> None:
 
 
 def sign(
-    data: Bytes, starts: Ints, ends: Ints, rows: Ints, groups: Ints, groups_count: int, ngram: int
+    data: Bytes,
+    starts: Ints,
+    ends: Ints,
+    rows: Ints,
+    groups: Ints,
+    groups_count: int,
+    ngram: int,
+    file: int = -1,
 ) -> tuple[Bytes, Words, Words]:
     """Signatures of rows.
 
@@ -51,6 +58,7 @@ def sign(
         groups: The group each row is merged into, -1 for none.
         groups_count: How many groups there are.
         ngram: Words per shingle.
+        file: Descriptor of a file to which the rows' shingles are written as well.
 
     Returns:
         uint8 [rows, 256] signatures, uint64 [rows] number of shingles, uint64 [groups, 256] sketches.
@@ -58,7 +66,7 @@ def sign(
     signatures = np.empty((len(groups), BINS), np.uint8)
     counts = np.empty(len(groups), np.uint64)
     sketches = np.full((groups_count, BINS), np.iinfo(np.uint64).max, np.uint64)
-    engine.sign(data, starts, ends, rows, groups, signatures, counts, sketches, ngram)
+    engine.sign(data, starts, ends, rows, groups, signatures, counts, sketches, ngram, file)
     return signatures, counts, sketches
 
 
@@ -68,29 +76,35 @@ def shingle(data: Bytes, starts: Ints, ends: Ints, ngram: int, room: int) -> Wor
     return out[: engine.shingle(data, starts, ends, out, ngram)]
 
 
-def collide(
+def choose(
     signatures: Bytes,
     slots: Ints,
-    alive: NDArray[np.bool_],
-    fresh: NDArray[np.bool_],
-    known: Words,
+    settled: NDArray[np.bool_],
+    compare: twin.Compare,
     *,
     bands: int,
     rows: int,
-    limits: tuple[int, int, int],
-    leaders: int,
-    patience: int,
-) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """Candidate pairs of rows, which are numbered best first; see ``twin.collide``.
+    limits: tuple[int, int],
+    bucket: int,
+) -> tuple[Ints, NDArray[np.float64], NDArray[np.bool_]]:
+    """Which rows, numbered best first, are kept; see ``twin.choose``.
 
     Returns:
-        uint32 [pairs, 3]: leader, row, number of equal bins; and which rows were set aside for a leader.
+        By row: its keeper (itself if kept), the similarity to it, whether that was computed exactly.
     """
-    out = np.zeros(len(slots), np.uint8)
-    found = engine.collide(
-        signatures, slots, alive, fresh, out, known, bands, rows, *limits, leaders, patience
+    count = len(slots)
+    keepers, similarities = np.empty(count, np.int64), np.empty(count, np.float64)
+    exact = np.empty(count, np.bool_)
+    engine.choose(
+        signatures, slots, settled, keepers, similarities, exact, bands, rows, *limits, bucket, compare
     )
-    return np.frombuffer(found, np.uint32).reshape(-1, 3), out.astype(bool)
+    return keepers, similarities, exact
+
+
+def similarity(left: Any, right: Any) -> float:
+    """Exact Jaccard similarity of two lists of shingles (uint64, or their bytes), as sets."""
+    found: float = engine.similarity(left, right)
+    return found
 
 
 def jaccard(shingles: Words, starts: Ints, ends: Ints, left: Ints, right: Ints) -> NDArray[np.float64]:
@@ -98,13 +112,6 @@ def jaccard(shingles: Words, starts: Ints, ends: Ints, left: Ints, right: Ints) 
     out = np.empty(len(left), np.float64)
     engine.jaccard(shingles, starts, ends, left, right, out)
     return out
-
-
-def settle(keepers: Ints, rows: Ints, verdicts: Bytes, count: int) -> Bytes:
-    """Which of ``count`` rows are kept (0), dropped (1), not known yet (2); see ``twin.settle``."""
-    states = np.empty(count, np.uint8)
-    engine.settle(keepers, rows, verdicts, states)
-    return states
 
 
 def describe() -> dict[str, Any]:

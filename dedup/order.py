@@ -47,7 +47,7 @@ class Order:
             priority = ", ".join(usual)
         terms, descending, nulls_last = [], [], []
         columns: set[str] = set()
-        empty = _frame(source.schema.empty_table(), pl.Series([], dtype=pl.Int64))
+        empty = _frame(pa.Table.from_batches([], source.schema), pl.Series([], dtype=pl.Int64))
         for part in _split(priority):
             nulls = _NULLS.search(part)
             bare = _NULLS.sub("", part)

@@ -62,13 +62,14 @@ def texts_of(table: pa.Table, columns: Columns, how: How) -> Texts:
 
 def buffers(column: pa.ChunkedArray) -> tuple[NDArray[np.uint8], Ints]:
     """The bytes of a text column without a copy, and the n + 1 offsets of its rows."""
-    text = column.cast(pa.large_string()).combine_chunks()
-    if isinstance(text, pa.ChunkedArray):
-        text = text.chunk(0) if text.num_chunks else pa.array([], pa.large_string())
-    _, offsets, data = text.buffers()
-    if offsets is None or len(text) == 0:
+    if len(column) == 0:
         return np.empty(0, np.uint8), np.zeros(1, np.int64)
-    places = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
+    text = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if not (pa.types.is_string(text.type) or pa.types.is_large_string(text.type)):
+        text = text.cast(pa.large_string())
+    _, offsets, data = text.buffers()
+    width = np.int32 if pa.types.is_string(text.type) else np.int64
+    places = np.frombuffer(offsets, width)[text.offset : text.offset + len(text) + 1].astype(np.int64)
     return np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8), places
 
 

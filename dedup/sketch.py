@@ -1,12 +1,12 @@
-"""First pass: every row's signature, content hash, place in the order of preference, and its repo's sketch.
+"""First pass: every row's signature and facts, its repo's sketch, and its shingles, in case of doubt.
 
-Beside the output, in ``.work``: ``signatures.u8`` (256 bytes a row, by number), and for each unit one
-table of its rows and one of its repos' sketches.  A unit whose table of rows is there is done.
+``signatures.u8`` holds 256 bytes a row, by number; for each unit there is one table of its rows' facts and
+one of its repos' sketches.  A unit whose table of rows is there is done.  Its shingles (8 bytes each, row
+after row) lie in a file of their own beside the output, whether the rest goes there or into an index.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,26 +16,29 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import passes
-from corpus import Refusal
 from dedup import kernel, shingles
 from dedup.config import Scan
-from dedup.input import Source, Unit
+from dedup.input import Columns, Source, Unit
 from dedup.order import Order
+from dedup.rows import facts_of
 from dedup.shingles import How
+
+Ints = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
 class Sketches:
-    """What the first pass left in ``work``."""
+    """What the first pass left in ``work``, and its shingles in ``aside``."""
 
     work: Path
+    aside: Path
     how: How
-    units: tuple[Unit, ...]
+    source: Source
 
     @cached_property
     def rows(self) -> pl.DataFrame:
@@ -44,12 +47,12 @@ class Sketches:
             pl.read_parquet(self.work / "rows" / unit.sketched, glob=False).with_columns(
                 batch=pl.lit(unit.batch, pl.Int32)
             )
-            for unit in self.units
+            for unit in self.source.units
         ]
         return pl.concat(frames, how="vertical_relaxed").with_row_index("row")
 
     @cached_property
-    def shingles(self) -> NDArray[np.int64]:
+    def shingles(self) -> Ints:
         """How many shingles each row has."""
         return self.rows["shingles"].to_numpy()
 
@@ -60,10 +63,26 @@ class Sketches:
             return np.empty((0, kernel.BINS), np.uint8)
         return np.memmap(self.work / "signatures.u8", np.uint8, "r", shape=(len(self.rows), kernel.BINS))
 
-    def repos(self) -> dict[tuple[int, str], NDArray[np.uint64]]:
+    def laid_aside(self, unit: Unit) -> tuple[Path, Ints]:
+        """The file of a unit's shingles, made anew if it is not there or cut off; by row, how many there are.
+
+        A text that an index was made to forget is empty by then and has none, whatever it had.
+        """
+        final = _shingle_file(self.aside, unit)
+        counts = self.shingles[unit.base : unit.base + unit.rows]
+        if not final.exists() or final.stat().st_size != 8 * counts.sum():
+            columns, found = unit.columns or self.source.columns, [np.empty(0, np.int64)]
+            with final.open("wb") as file:
+                for _, table in self.source.groups(unit, self.how.columns(columns)):
+                    groups = np.full(table.num_rows, -1)
+                    found.append(_sign(columns, self.how, table, groups, 0, file.fileno())[1])
+            counts = np.concatenate(found)
+        return final, counts
+
+    def repos(self) -> dict[tuple[int, str], Words]:
         """By batch and name, the sketch of every repo: the least of its rows' sketches, bin by bin."""
-        merged: dict[tuple[int, str], NDArray[np.uint64]] = {}
-        for unit in self.units:
+        merged: dict[tuple[int, str], Words] = {}
+        for unit in self.source.units:
             table = pq.read_table(self.work / "repos" / unit.sketched)
             for name, sketch in zip(table["repo"].to_pylist(), table["sketch"], strict=True):
                 repo, bins = (unit.batch, name), np.frombuffer(sketch.as_buffer(), np.uint64)
@@ -71,183 +90,96 @@ class Sketches:
         return merged
 
 
-def sketch(source: Source, settings: Scan, work: Path, workers: int) -> Sketches:
+def sketch(source: Source, settings: Scan, work: Path, aside: Path, workers: int) -> Sketches:
     """Sketch every unit that is not done yet."""
     assert settings.ngram is not None
     how, order = How(settings.ngram, settings.licence_headers), Order.of(settings.priority, source)
-    for folder in ("rows", "repos"):
-        (work / folder).mkdir(parents=True, exist_ok=True)
+    for folder in (work / "rows", work / "repos", aside):
+        folder.mkdir(parents=True, exist_ok=True)
     with (work / "signatures.u8").open("ab") as file:
         file.truncate(source.rows * kernel.BINS)
     left = [unit.name for unit in source.units if not (work / "rows" / unit.sketched).exists()]
-    unit = partial(_sketch_unit, source, how, order, work, settings.level != "row")
-    passes.each(unit, left, label="sketching", workers=workers)
-    return Sketches(work, how, source.units)
-
-
-def _sketch_unit(source: Source, how: How, order: Order, work: Path, by_repo: bool, name: str) -> None:
-    unit = source.unit(name)
-    columns = source.columns
-    wanted = [
-        *how.columns(columns),
-        columns.id,
-        columns.repo,
-        columns.level,
-        columns.language,
-        *order.columns,
-    ]
-    tables: list[pl.DataFrame] = []
-    repos: dict[str, NDArray[np.uint64]] = {}
-    with (work / "signatures.u8").open("r+b") as file:
-        for base, table in source.groups(unit, dict.fromkeys(column for column in wanted if column)):
-            rows, signatures, sketches = _sketch_batch(source, how, order, by_repo, unit, base, table)
-            file.seek((unit.base + base) * kernel.BINS)
-            file.write(signatures.tobytes())
-            tables.append(rows)
-            for repo, bins in sketches.items():
-                repos[repo] = np.minimum(repos[repo], bins) if repo in repos else bins
-        file.flush()
-        os.fsync(file.fileno())
-    _publish_repos(repos, work / "repos" / unit.sketched)
-    empty = _rows_frame(source, order, unit, 0, source.schema.empty_table(), np.empty(0, np.uint64), by_repo)
-    _publish(pl.concat([empty, *tables]).to_arrow(), work / "rows" / unit.sketched)
-
-
-def _sketch_batch(
-    source: Source, how: How, order: Order, by_repo: bool, unit: Unit, base: int, table: pa.Table
-) -> tuple[pl.DataFrame, NDArray[np.uint8], dict[str, NDArray[np.uint64]]]:
-    """The rows, signatures and repo sketches of one batch."""
-    _refuse_odd(table[source.columns.text], unit, base)
-    texts = shingles.texts_of(table, source.columns, how)
-    frame = _rows_frame(source, order, unit, base, table, np.zeros(table.num_rows, np.uint64), by_repo)
-    names = frame.filter("whole")["repo"].unique(maintain_order=True)
-    group = (
-        pl.when("whole")
-        .then(pl.col("repo").replace_strict(names, range(len(names)), default=-1))
-        .otherwise(-1)
+    found = Sketches(work, aside, how, source)
+    passes.each(
+        partial(_sketch_unit, found, order, settings.level != "row"), left, label="sketching", workers=workers
     )
-    groups = (
-        frame.select(group.cast(pl.Int64))["repo"]
-        if len(names)
-        else pl.Series([-1] * len(frame), dtype=pl.Int64)
-    )
-    signatures, counts, sketches = kernel.sign(
-        texts.data, texts.starts, texts.ends, texts.rows, groups.to_numpy().copy(), len(names), how.ngram
-    )
-    frame = frame.with_columns(pl.Series("shingles", counts.astype(np.int64)))
-    return frame, signatures, dict(zip(names.to_list(), sketches, strict=True))
-
-
-def _rows_frame(
-    source: Source, order: Order, unit: Unit, base: int, table: pa.Table, counts: Any, by_repo: bool
-) -> pl.DataFrame:
-    """What is remembered of each row of a batch besides its signature."""
-    columns, n = source.columns, table.num_rows
-    frame = pl.DataFrame({"id": _ids(table, columns.id, unit, base)}, schema={"id": pl.String})
-
-    def column(name: str) -> pl.Series:
-        if not name:
-            return pl.Series([None] * n, dtype=pl.String)
-        return pl.Series(table[name].cast(pa.large_string()).to_pylist(), dtype=pl.String)
-
-    data, offsets = shingles.buffers(table[columns.text])
-    view = data.data
-    hashes = b"".join(
-        hashlib.sha256(view[start:end]).digest()[:16]
-        for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-    )
-    halves = np.frombuffer(hashes, ">u8").reshape(-1, 2).astype(np.uint64)
-    sizes = pl.Series(np.diff(offsets), dtype=pl.Int64)
-    repo = column(columns.repo)
-    level = column(columns.level)
-    whole = (
-        (level.ne_missing("file") & repo.is_not_null())
-        if by_repo
-        else pl.Series([False] * n, dtype=pl.Boolean)
-    )
-    files = pc.list_value_length(table[columns.files]) if columns.files else pa.array([1] * n, pa.int64())
-    return frame.with_columns(
-        repo=repo,
-        language=column(columns.language),
-        whole=whole,
-        files=pl.Series(files.to_pylist(), dtype=pl.Int64),
-        bytes=sizes,
-        hash_high=pl.Series(halves[:, 0]),
-        hash_low=pl.Series(halves[:, 1]),
-        shingles=pl.Series(counts.astype(np.int64)),
-        **order.keys(table, sizes),
-    )
-
-
-def _ids(table: pa.Table, column: str, unit: Unit, base: int) -> list[str]:
-    if not column:
-        first = unit.first + base
-        return [f"{unit.path.name}:{number}" for number in range(first, first + table.num_rows)]
-    ids: list[str | None] = table[column].cast(pa.large_string()).to_pylist()
-    if None in ids:
-        raise Refusal(f"{unit.path}: row {unit.first + base + ids.index(None)} has no {column}: give it one.")
-    return [str(name) for name in ids]
-
-
-def _refuse_odd(text: pa.ChunkedArray, unit: Unit, base: int) -> None:
-    """Refuse text that is null or not UTF-8: naming the first such row."""
-    if text.null_count:
-        row = text.is_null().index(True).as_py()
-        raise Refusal(f"{unit.path}: row {unit.first + base + row} has no text: drop such rows first.")
-    try:
-        text.validate(full=True)
-    except pa.ArrowInvalid:
-        raise Refusal(
-            f"{unit.path}: the text of a row from {unit.first + base} on is not UTF-8: decode it first."
-        ) from None
-
-
-def refuse_twins(rows: pl.DataFrame) -> None:
-    """Refuse ids that stand for more than one row of a scan, or for another text in the index."""
-    twice = rows.filter(pl.struct("batch", "id").is_duplicated())["id"]
-    if len(twice):
-        raise Refusal(
-            f"id {twice.sort()[0]} stands for more than one row ({len(twice):,} rows share ids): "
-            "name a column of unique ids with --id, or make them unique."
-        )
-    shared = rows.filter(pl.col("id").is_duplicated()).select("id", "hash_high", "hash_low").unique()
-    other = shared.filter(pl.col("id").is_duplicated())["id"].unique().sort()
-    if len(other):
-        raise Refusal(
-            f"id {other[0]} stands for another text in the index ({len(other):,} such ids): "
-            "`dedup forget` them there first, or leave them out."
-        )
+    return found
 
 
 def sketch_repos_again(work: Path, unit: Unit, how: How) -> None:
     """Make the sketches of one unit's repos anew from its texts."""
     assert unit.columns is not None
-    rows = pl.read_parquet(work / "rows" / unit.sketched, columns=["repo", "whole"], glob=False)
-    whole = rows.with_columns(pl.when("whole").then("repo"))["repo"]
-    names = whole.drop_nulls().unique().sort()
-    groups = whole.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)
+    names, groups = _grouped(
+        pl.read_parquet(work / "rows" / unit.sketched, columns=["repo", "whole"], glob=False)
+    )
     source = Source((unit,), unit.columns, pa.schema([]))
     merged = np.full((len(names), kernel.BINS), np.iinfo(np.uint64).max, np.uint64)
     for base, table in source.groups(unit, how.columns(unit.columns)):
-        texts = shingles.texts_of(table, unit.columns, how)
-        mine = groups[base : base + table.num_rows].to_numpy().copy()
-        sketches = kernel.sign(texts.data, texts.starts, texts.ends, texts.rows, mine, len(names), how.ngram)[
-            2
-        ]
-        merged = np.minimum(merged, sketches)
-    _publish_repos(dict(zip(names.to_list(), merged, strict=True)), work / "repos" / unit.sketched)
+        mine = groups[base : base + table.num_rows]
+        merged = np.minimum(merged, _sign(unit.columns, how, table, mine, len(names), -1)[2])
+    _publish_repos(dict(zip(names, merged, strict=True)), work / "repos" / unit.sketched)
 
 
-def _publish_repos(repos: dict[str, NDArray[np.uint64]], final: Path) -> None:
-    names = sorted(repos)
-    table = pa.table(
-        [names, [repos[name].tobytes() for name in names]],
-        schema=pa.schema([("repo", pa.large_string()), ("sketch", pa.binary(8 * kernel.BINS))]),
+def _sketch_unit(into: Sketches, order: Order, by_repo: bool, name: str) -> None:
+    source, unit = into.source, into.source.unit(name)
+    columns = source.columns
+    wanted = [*into.how.columns(columns), columns.id, columns.repo, columns.level, *order.columns]
+    none = facts_of(source, order, unit, 0, pa.Table.from_batches([], source.schema), by_repo)
+    tables = [none.with_columns(shingles=pl.lit(0, pl.Int64))]
+    repos: dict[str, Words] = {}
+    with (
+        (into.work / "signatures.u8").open("r+b") as file,
+        _shingle_file(into.aside, unit).open("wb") as aside,
+    ):
+        file.seek(unit.base * kernel.BINS)
+        for base, table in source.groups(unit, dict.fromkeys(column for column in wanted if column)):
+            rows = facts_of(source, order, unit, base, table, by_repo)
+            names, groups = _grouped(rows)
+            signatures, counts, sketches = _sign(columns, into.how, table, groups, len(names), aside.fileno())
+            file.write(signatures.data)
+            tables.append(rows.with_columns(shingles=pl.Series(counts)))
+            for repo, bins in zip(names, sketches, strict=True):
+                repos[repo] = np.minimum(repos[repo], bins) if repo in repos else bins
+        file.flush()
+        os.fsync(file.fileno())
+    _publish_repos(repos, into.work / "repos" / unit.sketched)
+    _publish(pl.concat(tables), into.work / "rows" / unit.sketched)
+
+
+def _grouped(rows: pl.DataFrame) -> tuple[list[str], Ints]:
+    """The names of the repos that are compared whole, and by row the number of its repo, -1 for none."""
+    whole = rows.select(pl.when("whole").then("repo"))["repo"]
+    names = whole.drop_nulls().unique(maintain_order=True)
+    if not len(names):
+        return [], np.full(len(rows), -1)
+    groups = whole.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)
+    return names.to_list(), groups.to_numpy()
+
+
+def _sign(
+    columns: Columns, how: How, table: pa.Table, groups: Ints, groups_count: int, file: int
+) -> tuple[NDArray[np.uint8], Ints, Words]:
+    """Signatures of a batch, counts of shingles, sketches of its groups; ``file`` gets the shingles."""
+    texts = shingles.texts_of(table, columns, how)
+    signatures, counts, sketches = kernel.sign(
+        texts.data, texts.starts, texts.ends, texts.rows, groups.copy(), groups_count, how.ngram, file
     )
-    _publish(table, final)
+    return signatures, counts.astype(np.int64), sketches
 
 
-def _publish(table: pa.Table, final: Path) -> None:
+def _shingle_file(aside: Path, unit: Unit) -> Path:
+    return aside / f"{unit.sketched.removesuffix('.parquet')}.u64"
+
+
+def _publish_repos(repos: dict[str, Words], final: Path) -> None:
+    names = sorted(repos)
+    sketches: Any = [repos[name].tobytes() for name in names]
+    _publish(
+        pl.DataFrame({"repo": names, "sketch": sketches}, {"repo": pl.String, "sketch": pl.Binary}), final
+    )
+
+
+def _publish(table: pl.DataFrame, final: Path) -> None:
     aside = final.with_name(f".{final.name}.part")
-    pq.write_table(table, aside, compression="zstd")
+    table.write_parquet(aside, compression="zstd", compression_level=1, statistics=False)
     aside.replace(final)

@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,11 +21,13 @@ BINS = 256
 MOST_WORDS = 64
 ROUNDS = 32
 HEADER_BYTES = 16384
-MOST_DOUBTS, LIKELY = 128, 4
+MOST_DOUBTS = 128
 
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
+Compare = Callable[[int, bytes], tuple[int, float]]
+"""Given a row and others (uint32, as bytes): the place of the first similar one or -1, and how similar."""
 
 _U = np.uint64
 _WORD, _LENGTH = _U(0x9E3779B97F4A7C15), _U(0xD1B54A32D192ED03)
@@ -32,9 +37,6 @@ _EMPTY = _U(0xFFFFFFFFFFFFFFFF)
 
 IS_WORD = np.zeros(256, np.bool_)
 IS_WORD[[*b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", *range(0x80, 0x100)]] = True
-
-KEPT, DROPPED, UNKNOWN = 0, 1, 2
-NO, YES, DOUBT = 0, 1, 2
 
 
 def mix(x: Words) -> Words:
@@ -100,6 +102,7 @@ def sign(
     counts: Words,
     sketches: Words,
     ngram: int,
+    file: int,
 ) -> None:
     """Fill ``signatures``, ``counts`` and the merged ``sketches``: ``kernel.sign`` says what they are."""
     data = np.frombuffer(data, np.uint8)
@@ -107,6 +110,8 @@ def sign(
         parts = [shingles_of(data[starts[s] : ends[s]], ngram) for s in range(rows[i], rows[i + 1])]
         shingles = np.concatenate([*parts, np.empty(0, np.uint64)])
         bins = sketch_of(shingles)
+        if file >= 0:
+            _write(file, shingles.tobytes())
         counts[i] = len(shingles)
         signatures[i] = (bins & _U(0xFF)).astype(np.uint8)
         if group >= 0:
@@ -159,125 +164,72 @@ def _comment(head: bytes, at: int) -> int | None:
     return None
 
 
-def collide(
+def choose(
     signatures: Bytes,
     slots: Ints,
-    alive: NDArray[np.bool_],
-    fresh: NDArray[np.bool_],
-    out: Bytes,
-    known: Words,
+    settled: NDArray[np.bool_],
+    keepers: Ints,
+    similarities: NDArray[np.float64],
+    exact: NDArray[np.bool_],
     bands: int,
     rows: int,
     low: int,
-    middle: int,
     high: int,
-    leaders: int,
-    patience: int,
-) -> bytes:
-    """Candidate pairs, band after band, as uint32 triples (leader, row, equal bins).
+    bucket: int,
+    compare: Compare,
+) -> None:
+    """Go through the rows, best first: one goes for the kept row that is most like it, or is kept itself.
 
-    A bucket holds the rows that are alive, not set aside, and equal in the band's bins; rows are numbered
-    best first.  In a bucket each row meets the *leaders*, the first ``leaders`` rows that were not set
-    aside, best first, if one of the two is fresh and the pair (leader << 32 | row) is not ``known``, sorted,
-    to be different.  Below ``low`` equal bins a pair is nothing, from ``high`` it is certain, between it is
-    in doubt.  A row is set aside (``out``) after ``patience`` leaders that are certain, of which LIKELY in
-    doubt with at least ``middle`` equal bins count as one: so a cluster costs its size, not its square.  A
-    row proposes at most MOST_DOUBTS pairs of fewer equal bins, and each pair once.
+    A row meets the kept rows that are equal to it in all bins of a band, in each band the first ``bucket``
+    of them.  Below ``low`` equal bins a pair is nothing.  From ``high`` it is certain: the row goes for the
+    partner with most equal bins.  Else ``compare`` looks at the MOST_DOUBTS partners with most equal bins,
+    and the row goes for the first that it finds similar.  Among equals the better row comes first.
+
+    Args:
+        settled: Rows that are kept without being looked at.
+        keepers: To be filled, by row, as are ``similarities`` and whether they are ``exact``.
     """
-    met = _Meeting(signatures, slots, np.asarray(fresh, bool), out, known, (low, middle, high), patience)
-    for band in range(bands):
-        here = np.flatnonzero(np.asarray(alive, bool) & (np.asarray(out) == 0))
-        keys = np.ascontiguousarray(signatures[slots[here], band * rows : (band + 1) * rows])
-        order = np.lexsort(keys.T[::-1]) if len(here) else here
-        changes = np.flatnonzero((keys[order][1:] != keys[order][:-1]).any(axis=1)) + 1
-        for bucket in np.split(here[order], changes):
-            if len(bucket) > 1 and met.fresh[bucket].any():
-                met.bucket(bucket, leaders)
-    return np.array(met.found, np.uint32).tobytes()
+    kept: dict[tuple[int, bytes], list[int]] = {}
+    for row in range(len(slots)):
+        mine = signatures[slots[row]]
+        keys = [(band, mine[band * rows : (band + 1) * rows].tobytes()) for band in range(bands)]
+        keepers[row], similarities[row], exact[row] = row, 1, True
+        partners = sorted({other for key in keys for other in kept.get(key, ())}) if not settled[row] else []
+        same = (signatures[slots[partners]] == mine).sum(axis=1)
+        nearest = sorted((BINS - int(n), other) for n, other in zip(same, partners, strict=True) if n >= low)
+        if nearest and BINS - nearest[0][0] >= high:
+            chance = 1 / BINS
+            estimate = ((BINS - nearest[0][0]) / BINS - chance) / (1 - chance)
+            keepers[row], similarities[row], exact[row] = nearest[0][1], estimate, False
+        elif nearest:
+            others = np.array([other for _, other in nearest[:MOST_DOUBTS]], np.uint32)
+            place, similarity = compare(row, others.tobytes())
+            if place >= 0:
+                keepers[row], similarities[row] = others[place], similarity
+        if keepers[row] == row:
+            for key in keys:
+                if len(kept.setdefault(key, [])) < bucket:
+                    kept[key].append(row)
 
 
-class _Meeting:
-    """The state of ``collide``."""
-
-    def __init__(
-        self,
-        signatures: Bytes,
-        slots: Ints,
-        fresh: NDArray[np.bool_],
-        out: Bytes,
-        known: Words,
-        limits: tuple[int, int, int],
-        patience: int,
-    ) -> None:
-        self.signatures, self.slots, self.fresh, self.out = signatures, slots, fresh, out
-        self.known = set(known.tolist())
-        self.limits, self.patience, self.enough = limits, patience, LIKELY
-        self.doubts, self.bets = [0] * len(slots), [0] * len(slots)
-        self.found: list[tuple[int, int, int]] = []
-        self.met: set[tuple[int, int]] = set()
-
-    def bucket(self, bucket: Ints, leaders: int) -> None:
-        """Every leader in turn against all the rows after it that are still in."""
-        self.enough = LIKELY * (1 if len(bucket) > leaders else self.patience)
-        led = 0
-        for i, leader in enumerate(bucket.tolist()):
-            if self.out[leader]:
-                continue
-            if led == leaders:
-                return
-            led += 1
-            rest = bucket[i + 1 :]
-            rest = rest[(self.out[rest] == 0) & (self.fresh[rest] | self.fresh[leader])]
-            same = (self.signatures[self.slots[rest]] == self.signatures[self.slots[leader]]).sum(axis=1)
-            for row, bins in zip(rest.tolist(), same.tolist(), strict=True):
-                self.pair(leader, row, bins)
-
-    def pair(self, leader: int, row: int, bins: int) -> None:
-        low, middle, high = self.limits
-        known = bins < high and leader << 32 | row in self.known
-        if bins < low or known or (leader, row) in self.met:
-            return
-        if bins >= middle:
-            self.bets[row] += LIKELY if bins >= high else 1
-            self.out[row] = self.bets[row] >= self.enough
-        else:
-            self.doubts[row] += 1
-            if self.doubts[row] > MOST_DOUBTS:
-                return
-        self.met.add((leader, row))
-        self.found.append((leader, row, bins))
+def similarity(left: Words, right: Words) -> float:
+    """|A and B| / |A or B| of two sets of shingles; 1 for two empty ones."""
+    x, y = np.unique(np.frombuffer(left, np.uint64)), np.unique(np.frombuffer(right, np.uint64))
+    common = len(np.intersect1d(x, y, assume_unique=True))
+    return common / (len(x) + len(y) - common) if len(x) + len(y) else 1.0
 
 
 def jaccard(
     shingles: Words, starts: Ints, ends: Ints, left: Ints, right: Ints, out: NDArray[np.float64]
 ) -> None:
-    """Fill ``out``: |A and B| / |A or B| of two sets of shingles; 1 for two empty ones."""
+    """Fill ``out``: the similarity of the sets ``left[i]`` and ``right[i]``."""
     for i, (a, b) in enumerate(zip(left, right, strict=True)):
-        x, y = np.unique(shingles[starts[a] : ends[a]]), np.unique(shingles[starts[b] : ends[b]])
-        common = len(np.intersect1d(x, y, assume_unique=True))
-        out[i] = common / (len(x) + len(y) - common) if len(x) + len(y) else 1.0
+        out[i] = similarity(shingles[starts[a] : ends[a]], shingles[starts[b] : ends[b]])
 
 
-def settle(keepers: Ints, rows: Ints, verdicts: Bytes, states: Bytes) -> None:
-    """Best row first: drop what has a kept partner, keep what has none, and say where a doubt prevents both.
-
-    Args:
-        keepers: The better row of each pair.
-        rows: The other one; pairs are sorted by it.
-        verdicts: NO, YES or DOUBT, by pair.
-        states: To be filled, by row: KEPT, DROPPED or UNKNOWN.
-    """
-    states[:] = KEPT
-    row, state = -1, KEPT
-    for keeper, this, verdict in zip(keepers.tolist(), rows.tolist(), verdicts.tolist(), strict=True):
-        if this != row:
-            row, state = this, KEPT
-        if verdict != NO and states[keeper] != DROPPED:
-            if verdict == YES and states[keeper] == KEPT:
-                state = DROPPED
-            elif state == KEPT:
-                state = UNKNOWN
-        states[row] = state
+def _write(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
 
 
 def _salt(turn: int) -> np.uint64:

@@ -201,7 +201,7 @@ def test_a_run_killed_at_any_pass_resumes_to_the_same_bytes(sample, scanned, tmp
     script = "import sys, dedup; dedup.scan([sys.argv[1]], sys.argv[2], dedup.Scan(level='row'), workers=1)"
     command = [sys.executable, "-c", script, str(sample), str(tmp_path / "unique")]
     dst = tmp_path / "unique"
-    for trace in (".work/rows/part-0.parquet", ".work/sets/rows/shingles.u64", ".units/part-0.json"):
+    for trace in (".work/rows/part-0.parquet", ".work/fates.parquet", ".units/part-0.json"):
         process = subprocess.Popen(command, cwd=tmp_path)
         while process.poll() is None and not (dst / trace).exists():
             time.sleep(0.001)
