@@ -1,7 +1,11 @@
 # The map of the pipeline.  A table's manifest is written last, so it is the target; every rule is one
 # line that names a verb, its sources and its destination.  `make -n demo` prints the plan.
 
-RUN     ?= runs/tiny.toml
+# `make eval MODEL=... SUITES=...` judges what is no part of a run: a model's folder, a server's URL (with
+# NAME=... where it has several models), a samples file.  Only the command line counts, not the environment.
+GIVEN   := $(filter command,$(origin MODEL))
+CHOSEN  := $(filter command,$(origin SUITES))
+RUN     ?= runs/$(if $(GIVEN),eval,tiny).toml
 OUT     ?= out/$(basename $(notdir $(RUN)))
 VENV    ?= .venv
 PYTHON  ?= python3
@@ -12,9 +16,10 @@ READY = $(VENV)/.ready
 at    = $(OUT)/$(1)/manifest.json
 with  = --run $(RUN)
 wide  = $(with) --workers $(WORKERS)
+judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo corpus train eval report env test check bench bench-dedup clean
+.PHONY: help demo corpus train eval report env test check bench bench-dedup clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -26,7 +31,7 @@ demo: report  ## environment, corpus, model, verdicts, report: all of it, from r
 
 corpus: $(call at,corpus)  ## crawl, filter, parse, order, deduplicate, screen
 train:  $(call at,model)   ## tokenizer, packing, pretraining
-eval:   $(call at,verdicts)  ## sample and judge
+eval:   $(call at,verdicts)  ## sample and judge; anything else with MODEL=folder, URL or samples file, SUITES=names
 report: $(call at,report)  ## one page about all of it
 
 # Each verb compares its own settings and inputs with its manifest, so a touched run file costs seconds.
@@ -42,8 +47,8 @@ $(call at,documents): $(call at,kept) $(call at,parsed)
 	$(BIN)/crawl order $(OUT)/kept $(OUT)/parsed $(@D) $(wide)
 $(call at,unique): $(call at,documents)
 	$(BIN)/dedup scan $(<D) $(@D) $(wide)
-$(call at,problems): $(RUN) | $(READY)
-	$(BIN)/evals problems $(@D) $(with)
+$(call at,problems): $(RUN) $(if $(GIVEN)$(CHOSEN),FORCE) | $(READY)
+	$(BIN)/evals problems $(@D) $(with) $(if $(CHOSEN),$(addprefix --suites ,$(SUITES)))
 $(call at,corpus): $(call at,unique) $(call at,parsed) $(call at,problems)
 	$(BIN)/crawl screen $(OUT)/unique $(OUT)/parsed $(OUT)/problems $(@D) $(wide)
 $(call at,tokenizer): $(call at,corpus)
@@ -52,11 +57,14 @@ $(call at,tokens): $(call at,corpus) $(call at,tokenizer)
 	$(BIN)/train pack $(OUT)/corpus $(OUT)/tokenizer $(@D) $(wide)
 $(call at,model): $(call at,tokens) $(call at,tokenizer)
 	$(BIN)/train pretrain $(OUT)/tokens $(OUT)/tokenizer $(@D) $(with)
-$(call at,samples): $(call at,problems) $(call at,model)
-	$(BIN)/evals sample $(OUT)/problems $(OUT)/model $(@D) $(with)
+$(call at,samples): $(call at,problems) $(if $(GIVEN),FORCE,$(call at,model))
+	$(BIN)/evals sample $(OUT)/problems $(judged) $(@D) $(with) $(if $(NAME),--name '$(NAME)')
 $(call at,verdicts): $(call at,problems) $(call at,samples)
 	$(BIN)/evals judge $(OUT)/problems $(OUT)/samples $(@D) $(wide)
-$(call at,report): $(foreach t,repos files kept parsed documents unique corpus problems tokenizer tokens model samples verdicts,$(call at,$(t)))
+FORCE:
+
+chain = repos files kept parsed documents unique corpus problems tokenizer tokens model samples verdicts
+$(call at,report): $(foreach t,$(if $(GIVEN),problems samples verdicts,$(chain)),$(call at,$(t)))
 	$(BIN)/evals report $(^:/manifest.json=) $(@D) $(with)
 
 env: $(READY)  ## the environment in .venv, exact versions
