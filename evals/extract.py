@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 from evals.sanitize import sanitize
+from evals.suites import instruct
 from evals.suites.problem import Problem
 
 
@@ -95,6 +96,7 @@ def lm_eval(problem: Problem, completion: str) -> str:
 EXTRACT: dict[str, Callable[[Problem, str], str]] = {
     "whole": whole,
     "fenced": fenced,
+    "deepseek": instruct.extract,
     "stripped": stripped,
     "tabs": tabs,
     "evalplus": evalplus,

@@ -11,7 +11,7 @@ import logging
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from evals.backends import MARKED
 from evals.config import Judge, check
 from evals.extract import answer
 from evals.problems import read_problems
+from evals.runtimes import RUNTIMES, Missing, toolchain
 from evals.sandbox import Sandbox
 from evals.suites import SUITES
 from evals.suites.problem import Problem
@@ -60,7 +61,8 @@ def judge_samples(src: Path, samples: Path, dst: Path, settings: Judge, workers:
         found = tally(verdicts, settings.k)
         _log_scores(found, verdicts)
         made = given.manifest.get("generation", {})
-        return out.seal(scores=found, sandbox=_conditions(settings), generation=made)
+        conditions = _conditions(asked.values(), settings)
+        return out.seal(scores=found, sandbox=conditions, generation=made)
 
 
 def self_test(problems: list[Problem], settings: Judge) -> None:
@@ -222,12 +224,24 @@ def _log_scores(found: list[dict[str, Any]], verdicts: pl.DataFrame) -> None:
             log.warning("%s: %d samples are judged otherwise by another rule or oracle.", suite, flagged)
 
 
-def _conditions(settings: Judge) -> dict[str, Any]:
+def _conditions(problems: Iterable[Problem], settings: Judge) -> dict[str, Any]:
     """What another machine would need to know to expect the same verdicts."""
+    languages = sorted({problem.language for problem in problems} & set(RUNTIMES))
     return {
         "tier": "none" if settings.unsafe_no_sandbox else "namespaces",
         "unsafe": settings.unsafe_no_sandbox,
         "python": platform.python_version(),
         "kernel": platform.release(),
         "machine": platform.machine(),
+        "toolchains": {language: _fingerprint(language) for language in languages},
     }
+
+
+def _fingerprint(language: str) -> dict[str, str] | None:
+    """The version of a language's tools and the hash of each; None if they are not here."""
+    try:
+        found = toolchain(language)
+    except Missing:
+        return None
+    hashes = {name: corpus.sha256_of(Path(path)) for name, path in found.paths.items()}
+    return {"version": found.version} | hashes

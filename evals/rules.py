@@ -6,15 +6,24 @@ always kept: ``as_published`` to compare with what was published, ``strict`` to 
 For Python, ``as_published`` is the program in one process with its test, as its authors ran it;
 ``strict`` asks in addition that it passes with its test in a process of its own, where that can be done.
 Where the authors keep expected values or comparisons to themselves too, one run apart gives both.
+For other languages, ``as_published`` is the program byte for byte under the rule of the language in
+``PUBLISHED``; ``strict`` runs it again with an end mark, a fresh word that the last statement of its test
+reports on a descriptor of its own, and asks for the mark, status 0 and no sign of a failed assertion.
+That is proof against leaving early, not against a program that reads its own test.
 """
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypedDict
 
+from evals import runtimes
 from evals.config import Judge
-from evals.sandbox import Limits, Sandbox, Verdict
-from evals.suites import APART, PROGRAMS, TEXTS
+from evals.sandbox import Execution, Limits, Sandbox, Verdict
+from evals.suites import APART, LANGUAGES, PROGRAMS, TEXTS
 from evals.suites.problem import Problem
 
 
@@ -41,8 +50,8 @@ def judge_one(box: Sandbox, problem: Problem, answer: str, settings: Judge) -> J
     """Both verdicts on one answer."""
     if problem.suite in TEXTS:
         return _compared(problem, answer)
-    if problem.language != "python":
-        return Judged("not_run", "not_run", f"no toolchain for {problem.language}", flagged=False)
+    if problem.suite in LANGUAGES:
+        return _language(box, problem, answer, settings)
     return _python(box, problem, answer, settings)
 
 
@@ -94,9 +103,7 @@ def _both(exact: Verdict | None, split: Verdict | None, program: str) -> Judged:
         first.detail,
         flagged=False,
         program=program,
-        cpu_seconds=sum(run.cpu_seconds for run in runs),
-        wall_seconds=sum(run.wall_seconds for run in runs),
-        memory_bytes=max(run.memory_bytes for run in runs),
+        **_cost(runs),
     )
     if exact is None or split is None:
         return judged
@@ -110,3 +117,101 @@ def _both(exact: Verdict | None, split: Verdict | None, program: str) -> Judged:
         return replace(judged, detail=f"passed only apart from its test: {exact.detail}", flagged=True)
     detail = f"passed with its test beside it, but apart from it: {split.detail or split.verdict}"
     return replace(judged, strict=split.verdict, detail=detail, flagged=True)
+
+
+# ---------------------------------------------------------------------------------- other languages
+
+
+def status(seen: Execution) -> bool:
+    """It compiled, and ended with status 0."""
+    return seen.verdict == "passed"
+
+
+def silent(seen: Execution) -> bool:
+    """It ended, whatever its status, and printed nothing: a right answer that logs a line fails."""
+    return seen.stage == "run" and seen.stopped is None and not seen.stdout and not seen.stderr
+
+
+def no_failure(seen: Execution) -> bool:
+    """It ended, whatever its status, and nothing says Fail on stderr: a crash passes."""
+    return seen.stage == "run" and seen.stopped is None and "Fail" not in seen.stderr
+
+
+def quiet(seen: Execution) -> bool:
+    """Status 0 and nothing on stderr: where a failed check says so and goes on."""
+    return seen.verdict == "passed" and not seen.stderr
+
+
+PUBLISHED: dict[str, Callable[[Execution], bool]] = {
+    "javascript": silent,
+    "csharp": no_failure,
+    "racket": quiet,
+    "scala": quiet,
+}
+"""How the languages' owners tell a pass, if not by the status: DeepSeek's harness (human_eval/execution.py
+of its repository) for JavaScript and C#, MultiPL-E's evaluators for Racket and Scala."""
+
+_STRICT = {"csharp": no_failure, "racket": quiet}
+"""What a strict pass needs beside status 0 and the end mark."""
+
+
+def _language(box: Sandbox, problem: Problem, answer: str, settings: Judge) -> Judged:
+    suite, language = LANGUAGES[problem.suite], problem.language
+    program = suite.program(problem, answer)
+    passes, seen = PUBLISHED.get(language, status), []
+    try:
+        run = partial(
+            box.execute, language=language, beside=suite.beside(problem), limits=limits(problem, settings)
+        )
+        for options in suite.attempts(problem):
+            seen.append(run(program, options=options))
+            if passes(seen[-1]):
+                break
+        last = seen[-1]
+        if last.verdict == "passed":
+            word = secrets.token_hex(16)
+            report = runtimes.runtime(language).report.format(word=word)
+            seen.append(run(suite.marked(problem, answer, report), options=options, word=word))
+    except runtimes.Missing as reason:
+        return Judged("not_run", "not_run", str(reason), flagged=False, program=program)
+    strict, detail = _to_the_end(seen[-1], language)
+    if passes(last):
+        published = "passed"
+    else:
+        published = "failed" if last.verdict == "passed" else last.verdict
+        if strict == "passed":
+            detail = f"passed, but not as published, for it printed: {last.stderr or last.stdout}"[:500]
+    return Judged(
+        published,
+        strict,
+        detail,
+        flagged=(published == "passed") != (strict == "passed"),
+        program=program,
+        **_cost(seen),
+    )
+
+
+def _to_the_end(seen: Execution, language: str) -> tuple[str, str | None]:
+    """The strict verdict on a run with an end mark, or on one that did not get as far as to have one."""
+    if seen.verdict != "passed":
+        return seen.verdict, seen.detail
+    if not seen.ended:
+        return "failed", "it left before the end of its test"
+    if not _STRICT.get(language, status)(seen):
+        return "failed", seen.stderr[-500:]
+    return "passed", None
+
+
+class _Cost(TypedDict):
+    cpu_seconds: float
+    wall_seconds: float
+    memory_bytes: int
+
+
+def _cost(runs: Sequence[Execution | Verdict]) -> _Cost:
+    """What all runs took together."""
+    return {
+        "cpu_seconds": sum(run.cpu_seconds for run in runs),
+        "wall_seconds": sum(run.wall_seconds for run in runs),
+        "memory_bytes": max(run.memory_bytes for run in runs),
+    }

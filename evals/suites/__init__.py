@@ -6,12 +6,13 @@ Most suites run programs; those that compare texts give a score by themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import Protocol
 
 from evals.config import Problems
 from evals.data import Source
 from evals.sandbox import Test
-from evals.suites import evalplus, humaneval, infilling, leetcode, mbpp, santacoder
+from evals.suites import evalplus, humaneval, infilling, instruct, leetcode, mbpp, multiple, santacoder
 from evals.suites.likeness import Match
 from evals.suites.problem import Problem
 
@@ -37,13 +38,33 @@ class Suite(Protocol):
 
 
 class ProgramSuite(Suite, Protocol):
-    """A suite whose completions become programs, which run in a sandbox."""
+    """A suite whose completions become Python programs, which run in a sandbox."""
 
     def program(self, problem: Problem, answer: str) -> str:
         """The whole program, test included, as the benchmark's authors ran it."""
 
     def apart(self, problem: Problem, answer: str) -> tuple[str, Test] | None:
-        """The Python program without its test, and the test; None if the two cannot be separated."""
+        """The program without its test, and the test; None if the two cannot be separated."""
+
+
+class LanguageSuite(Suite, Protocol):
+    """A suite whose completions become programs of another language than Python."""
+
+    def program(self, problem: Problem, answer: str) -> str:
+        """The whole program, test included, as the benchmark's authors ran it."""
+
+    def marked(self, problem: Problem, answer: str, statement: str) -> str:
+        """The program with a statement at the very end of its test."""
+
+    def attempts(self, problem: Problem) -> list[tuple[str, ...] | None]:
+        """Options of the compiler, each tried until a program passes; None stands for its own."""
+
+    def beside(self, problem: Problem) -> dict[str, Path]:
+        """Files that stand beside the program, by their names there.
+
+        Raises:
+            runtimes.Missing: one of them is not on this machine.
+        """
 
 
 class TextSuite(Suite, Protocol):
@@ -56,11 +77,16 @@ class TextSuite(Suite, Protocol):
 PROGRAMS: Mapping[str, ProgramSuite] = {
     "humaneval": humaneval,
     "mbpp": mbpp,
+    "instruct-python": instruct.Python(),
     **evalplus.SUITES,
     **infilling.SUITES,
     **leetcode.SUITES,
 }
 APART: Set[str] = set(evalplus.SUITES)
 """Suites of programs whose test runs apart from them or not at all."""
+LANGUAGES: Mapping[str, LanguageSuite] = {
+    **{f"multiple-{name}": language for name, language in multiple.languages(multiple.Language).items()},
+    **{f"instruct-{name}": language for name, language in instruct.languages().items()},
+}
 TEXTS: Mapping[str, TextSuite] = santacoder.SUITES
-SUITES: Mapping[str, Suite] = {**PROGRAMS, **TEXTS}
+SUITES: Mapping[str, Suite] = {**PROGRAMS, **LANGUAGES, **TEXTS}

@@ -1,0 +1,57 @@
+"""Verdicts that others published, and why a run of the same programs here may differ.
+
+The Qwen2.5-Coder repository holds the completions of its 1.5B base model on DeepSeek's files with a verdict
+for each, made by a fork of DeepSeek's harness: an oracle that we did not write.
+"""
+
+import gzip
+import json
+from typing import NamedTuple
+
+from evals.suites import SUITES
+from tests.unit.evals.conftest import SHARED, published
+
+FOLDER = SHARED / "data/eval/samples-qwen2.5-coder-1.5b-base/multipl-e"
+
+
+class Replay(NamedTuple):
+    """One published sample of a problem."""
+
+    problem: object
+    answer: str
+    passed: bool
+    said: str
+    """What their harness said of it."""
+
+
+def replays(name):
+    """The published samples of one language, in the order of the problems.
+
+    The program that was run is published too: ours must be the same to the byte.
+    """
+    details = json.loads(gzip.decompress((FOLDER / f"humaneval-{name}-details.json.gz").read_bytes()))
+    found = []
+    for problem in published(f"multiple-{name}"):
+        [[_, told]] = details[problem.problem]
+        answer = told["code"].removeprefix(problem.header).removesuffix(problem.test)
+        assert SUITES[problem.suite].program(problem, answer) == told["code"]
+        found.append(Replay(problem, answer, told["passed"], told["result"]))
+    assert len(found) == len(details)
+    return found
+
+
+EXPLANATIONS = {
+    "no_bc": lambda replay, ours: "bc: command not found" in replay.said,
+    "no_mbstring": lambda replay, ours: "mb_" in replay.answer and "undefined function mb_" in ours.detail,
+    "php_8_2": lambda replay, ours: "str_split(" in replay.answer,
+    "memory_limit": lambda replay, ours: ours.as_published == "memory" and replay.said == "timed out",
+}
+"""Why a verdict may differ, by rule id: their machine had no bc; ours has no mbstring; ``str_split("")`` is
+an empty array from PHP 8.2 on; a program that would take all memory is stopped here before its time is up."""
+
+
+def explained(replay, ours):
+    """The rule id that explains a difference; None if there is no difference; "?" if nothing does."""
+    if (ours.as_published == "passed") == replay.passed:
+        return None
+    return next((name for name, why in EXPLANATIONS.items() if why(replay, ours)), "?")
