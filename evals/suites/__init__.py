@@ -78,6 +78,7 @@ PROGRAMS: Mapping[str, ProgramSuite] = {
     "humaneval": humaneval,
     "mbpp": mbpp,
     "instruct-python": instruct.Python(),
+    "instruct-mbpp": mbpp.Instruct(),
     **evalplus.SUITES,
     **infilling.SUITES,
     **leetcode.SUITES,

@@ -7,11 +7,15 @@ Protocol (DeepSeek-Coder repository, Evaluation/MBPP): three shots, tasks 2, 3 a
 ``[BEGIN]`` and no newline; the completion is what comes before ``[DONE]``, stripped; the program is 15
 imports, the completion, the asserts.  ``test_setup_code`` is not run, as there: task 367 needs it and
 cannot pass, so 499 is the most that a model can reach.
+
+``Instruct`` is the protocol of instruction-tuned models (eval_instruct.py there): the same shots in one user
+turn, 512 new tokens, the first fenced block, no imports.
 """
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import warnings
 from collections.abc import Iterable
@@ -46,7 +50,7 @@ def sources() -> tuple[Source, ...]:
 
 def problems(files: list[bytes], settings: Problems) -> list[Problem]:
     """The 500 problems that are tested."""
-    rows = {row["task_id"]: row for row in map(json.loads, files[0].decode().splitlines())}
+    rows = _by_task(files)
     shots = "".join(f"{_ask(rows[task])}\n{_code(rows[task])}\n[DONE]\n" for task in SHOTS)
     return [_problem(rows[task], shots, IMPORTS if settings.imports else "") for task in TESTED]
 
@@ -64,6 +68,10 @@ def parts(files: list[bytes]) -> dict[str, dict[str, str]]:
         }
         for row in rows
     }
+
+
+def _by_task(files: list[bytes]) -> dict[int, dict[str, Any]]:
+    return {row["task_id"]: row for row in map(json.loads, files[0].decode().splitlines())}
 
 
 def _problem(row: dict[str, Any], shots: str, imports: str) -> Problem:
@@ -136,3 +144,43 @@ def _names(body: Iterable[ast.stmt]) -> Iterable[str]:
 def spoiled(problem: Problem) -> str:
     """The functions take anything and do nothing."""
     return "\n".join(f"def {name}(*given, **named): return None" for name in _calls(problem))
+
+
+class Instruct:
+    """MBPP for instruction-tuned models: the same problems and tests, asked otherwise."""
+
+    def sources(self) -> tuple[Source, ...]:
+        """MBPP's one file."""
+        return sources()
+
+    def problems(self, files: list[bytes], settings: Problems) -> list[Problem]:
+        """The 500 problems that are tested."""
+        rows = _by_task(files)
+        shots = (f"- Example {n}:\n{_shown(rows[task], solved=True)}" for n, task in enumerate(SHOTS, 1))
+        examples = "\n\n".join(shots)
+        return [self._problem(rows[task], examples) for task in TESTED]
+
+    def _problem(self, row: dict[str, Any], examples: str) -> Problem:
+        return dataclasses.replace(
+            _problem(row, "", ""),
+            suite="instruct-mbpp",
+            prompt=_TURN.format(examples=examples, problem=_shown(row, solved=False)).strip(),
+            chat=True,
+            stop=[],
+            extract="fenced",
+            max_new_tokens=512,
+        )
+
+    program, apart, spoiled = staticmethod(program), staticmethod(apart), staticmethod(spoiled)
+
+
+_TURN = (
+    "Please refer the given examples and generate a python function for my problem.\n"
+    "Examples are listed as follows:\n{examples}\n\nHere is my problem:\n{problem}"
+)
+
+
+def _shown(row: dict[str, Any], *, solved: bool) -> str:
+    tests = "\n".join(row["test_list"])
+    asked = f">>> Problem:\n{row['text'].strip()}\n>>> Test Cases:\n{tests}\n"
+    return f"{asked}\n>>> Code:\n```python\n{_code(row)}\n```" if solved else asked

@@ -6,6 +6,7 @@ for each, made by a fork of DeepSeek's harness: an oracle that we did not write.
 
 import gzip
 import json
+import zipfile
 from typing import NamedTuple
 
 from evals.suites import SUITES
@@ -55,3 +56,31 @@ def explained(replay, ours):
     if (ours.as_published == "passed") == replay.passed:
         return None
     return next((name for name, why in EXPLANATIONS.items() if why(replay, ours)), "?")
+
+
+def wizardcoder():
+    """WizardCoder-33B's 164 published completions of HumanEval by task: 131 pass, as published (79.9 %)."""
+    folder = zipfile.ZipFile(SHARED / "data/eval/samples-wizardcoder-33b" / WIZARD)
+    lines = folder.read("T0.0_N1_humaneval_wizardcoder33b_v1.1_vllm.jsonl").splitlines()
+    return {row["task_id"]: row["completion"] for row in map(json.loads, lines)}
+
+
+WIZARD = "humaneval_mbpp_wizardcoder33b_v1.1_results.zip"
+
+
+def cruxeval(mode):
+    """Programs of CRUXEval's published samples (CodeLlama 7B), each once, with its authors' verdict.
+
+    As in their evaluation/utils_general.py; what they decide without running anything is left out.
+    """
+    folder = SHARED / "data/eval/cruxeval"
+    told = json.loads(gzip.decompress((folder / f"codellama-7b_temp0.2_{mode}.scored.json.gz").read_bytes()))
+    rows = map(json.loads, gzip.decompress((folder / "cruxeval.jsonl.gz").read_bytes()).splitlines())
+    found = {}
+    for row in rows:
+        made, scored = (told[name][row["id"]] for name in ("raw_generations", "raw_scored_generations"))
+        for written, passed in zip(made, scored, strict=True):
+            decided = "f(" not in written if mode == "input" else f"f({row['input']})" in written
+            if not decided:
+                found[f"{row['code']}\nassert {row['output']} == {written}"] = passed
+    return found

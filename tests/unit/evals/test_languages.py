@@ -13,7 +13,7 @@ from evals.sandbox import Sandbox
 from evals.suites import LANGUAGES, SUITES
 from evals.suites.multiple import PAPER
 from tests.unit.evals.conftest import published
-from tests.unit.evals.replays import FOLDER, explained, replays
+from tests.unit.evals.replays import FOLDER, cruxeval, explained, replays, wizardcoder
 
 ADD = {
     "js": (
@@ -170,3 +170,25 @@ def test_published_verdicts_of_a_real_model_are_reproduced_or_explained(box, nam
         if number % EVERY[name] == 0 or one.problem.problem in known:
             found[one.problem.problem] = explained(one, judge_one(box, one.problem, one.answer, Judge()))
     assert {problem: why for problem, why in found.items() if why} == known
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("mode", ["input", "output"])
+def test_cruxevals_own_verdicts_are_reproduced(box, mode):
+    if not FOLDER.exists():
+        warnings.warn("published samples absent: nothing checked", stacklevel=1)
+        return
+    some = list(cruxeval(mode).items())[::25]
+    differing = [program for program, passed in some if (box.run(program).verdict == "passed") != passed]
+    assert (differing, len(some) > 100) == ([], True)
+
+
+@pytest.mark.reference
+def test_wizardcoder_solves_as_many_problems_as_was_published(box):
+    if not FOLDER.exists():
+        warnings.warn("published samples absent: nothing checked", stacklevel=1)
+        return
+    known = {problem.problem: problem for problem in published("humaneval", imports=False)}
+    judged = [judge_one(box, known[task], text, Judge()) for task, text in wizardcoder().items()]
+    passed = [[getattr(one, rule) == "passed" for one in judged] for rule in ("as_published", "strict")]
+    assert [sum(column) for column in passed] == [131, 131] and len(judged) == 164

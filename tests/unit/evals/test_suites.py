@@ -13,6 +13,7 @@ import pytest
 import corpus
 from evals import sandbox
 from evals.config import Judge, Problems
+from evals.extract import answer
 from evals.problems import chosen, problems_of, read_problems, write_problems
 from evals.rules import judge_one
 from evals.sandbox import Sandbox
@@ -95,6 +96,22 @@ def test_prompt_of_mbpp_holds_three_shots_and_ends_without_newline():
     )
     assert first.prompt.count("[BEGIN]\ndef add_") == 3 and "\n    return x + 4\n[DONE]\n" in first.prompt
     assert first.prompt.endswith("assert add_11(2) == 13\n[BEGIN]")
+
+
+def test_instruct_prompt_of_mbpp_is_one_turn_with_three_solved_examples(box):
+    first, *_ = problems = problems_of("instruct-mbpp", [mbpp_rows()], Problems())
+    assert len(problems) == 500 and first.chat and first.header == ""
+    assert first.prompt.startswith(
+        "Please refer the given examples and generate a python function for my problem.\n"
+        "Examples are listed as follows:\n- Example 1:\n>>> Problem:\nWrite a function to add 2.\n"
+        ">>> Test Cases:\nassert add_2(0) == 2\n"
+    )
+    assert (
+        ">>> Code:\n```python\ndef add_4(x):\n    return x + 4\n```\n\nHere is my problem:\n" in first.prompt
+    )
+    assert first.prompt.endswith("assert add_11(2) == 13")
+    written = f"Of course:\n```python\n{first.reference}\n```\nThis adds."
+    assert judge_one(box, first, answer(first, written, "eos"), Judge()).strict == "passed"
 
 
 def test_text_to_keep_out_of_training_holds_question_solution_and_tests(problems):
