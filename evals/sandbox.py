@@ -166,11 +166,13 @@ class Sandbox:
         texts, allowed = [program], limits or self.limits
         if test is not None:
             texts.append(json.dumps({"given": test.given, "calls": list(test.calls), "test": test.text}))
+        # A second slot for those that need numpy: its pages make each fork dearer, and its import would more.
+        slot = "numpy" if any("numpy" in text for text in texts) else "python"
         for _ in range(2):  # a slot may have died or been spoiled by an earlier program; twice is a finding
-            reply = self._ask("python", texts, {"limits": asdict(allowed)}, allowed.wall_seconds)
+            reply = self._ask(slot, texts, {"limits": asdict(allowed)}, allowed.wall_seconds)
             if reply.get("verdict", "error") != "error":
                 break
-            self._end("python")
+            self._end(slot)
         if "verdict" in reply:
             said = {name: reply[name] and _storable(reply[name]) for name in ("detail", "output")}
             return Verdict(**reply | said)
@@ -217,11 +219,12 @@ class Sandbox:
         said = reply.get("broken") or str(reply.get("commands", "the slot died"))
         return Execution("error", None, None, "", _storable(said)[-500:], False, 0.0, 0.0, 0)
 
-    def start(self, language: str = "python") -> None:
-        """Start the slot of a language if it does not run."""
-        if language not in self._slots:
-            tools = None if language == "python" else runtimes.readable(language)
-            self._slots[language] = Slot(view(walls=self.walls, tools=tools), walls=self.walls)
+    def start(self, slot: str = "python") -> None:
+        """Start a slot if it does not run: python, numpy (Python that has imported it), or a language's."""
+        if slot not in self._slots:
+            tools = None if slot in ("python", "numpy") else runtimes.readable(slot)
+            shown = view(walls=self.walls, tools=tools, warm=[slot] if slot == "numpy" else [])
+            self._slots[slot] = Slot(shown, walls=self.walls)
 
     def close(self) -> None:
         """End the slots and all that runs in them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _PACKAGES = "/packages"
 
 
-def view(*, walls: bool, tools: Mapping[str, str] | None = None) -> dict[str, Any]:
+def view(*, walls: bool, tools: Mapping[str, str] | None = None, warm: Sequence[str] = ()) -> dict[str, Any]:
     """Host paths by their path inside, what is hidden of them, and the slot's own import path.
 
     To be seen: the interpreter, its libraries, numpy; for programs of other languages their tools in
@@ -21,6 +21,7 @@ def view(*, walls: bool, tools: Mapping[str, str] | None = None) -> dict[str, An
 
     Args:
         tools: What programs of another language read, as host paths by their path inside.
+        warm: Modules that the slot imports beforehand, beside those that it always does.
     """
     paths = [sysconfig.get_path("stdlib"), f"{sys.base_prefix}/lib", *_LIBRARIES]
     path = [sysconfig.get_path("stdlib"), str(sysconfig.get_config_var("DESTSHARED"))]
@@ -32,7 +33,8 @@ def view(*, walls: bool, tools: Mapping[str, str] | None = None) -> dict[str, An
         path += [_PACKAGES if walls else str(numpy[0].parent)] if numpy else []
     patterns = ("*-packages", "python*/*-packages")
     hidden = {str(found) for above in readable for one in patterns for found in Path(above).glob(one)}
-    return {"readable": readable, "hidden": sorted(hidden), "path": path, "commands": tools is not None}
+    shown = {"readable": readable, "hidden": sorted(hidden), "path": path}
+    return shown | {"commands": tools is not None, "warm": list(warm)}
 
 
 def _outermost(paths: Mapping[str, str]) -> dict[str, str]:

@@ -11,5 +11,6 @@ program that reads its own memory finds no test, key or answer in it.
     job      what a child does: confine itself, then run the program, or serve calls, or run the test
     watch    what the slot does meanwhile: time, memory, output; and nothing left afterwards
     commands the same for other languages: a program's files, then the commands that compile and run them
+    directory the working directory of a job
     codec    plain data across the border between a test and the program it tests
 """

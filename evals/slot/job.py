@@ -31,8 +31,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from evals.slot import codec, kernel, seccomp
-from evals.slot.room import WORK
+from evals.slot import codec, kernel
 
 STDIN, STDOUT, STDERR, REPORT, TEXT, CHANNEL = range(6)
 """Where a child finds its descriptors; every other one is closed."""
@@ -75,7 +74,9 @@ class Slot:
 
     walls: bool
     proc: int
-    address_space: int
+    address_space: int = 0
+    filter: bytes = b""
+    """What it installs against system calls (``seccomp.build``)."""
 
 
 def start(
@@ -95,8 +96,6 @@ def start(
         _take(places, slot)
         with os.fdopen(TEXT, "rb") as file:
             text = file.read().decode("utf-8", "surrogatepass")
-        if slot.walls:
-            _enter_own_directory(limits)
         confine(slot, limits)
         random.seed(0)
     except BaseException as error:  # a child must never return into the slot's own loop
@@ -172,20 +171,7 @@ def confine(slot: Slot, limits: Limits) -> None:
             resource.setrlimit(limit, (value, value))
     if slot.walls:
         kernel.drop_capabilities()
-        kernel.install_filter(seccomp.build())
-
-
-def _enter_own_directory(limits: Limits) -> None:
-    """An empty directory in a mount namespace of its own, with which it goes."""
-    kernel.unshare(kernel.NEWNS)
-    mount_directory(limits)
-
-
-def mount_directory(limits: Limits) -> None:
-    """Mount an empty directory for a job and enter it."""
-    size = f"size={limits.disk_bytes},nr_inodes={limits.disk_files},mode=700"
-    kernel.mount("tmpfs", WORK, "tmpfs", kernel.NOSUID | kernel.NODEV, size)
-    os.chdir(WORK)
+        kernel.install_filter(slot.filter)
 
 
 def _rlimits(slot: Slot, limits: Limits) -> dict[str, int]:

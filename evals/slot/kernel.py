@@ -26,6 +26,9 @@ _PR_SET_DUMPABLE, _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4,
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 47, 4, 22, 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
+_HEADER = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+_NO_CAPABILITIES = (ctypes.c_uint32 * 6)()
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -84,15 +87,18 @@ def set_dumpable(value: bool = True) -> None:
     _prctl(_PR_SET_DUMPABLE, int(value))
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, for this process and for whatever it may execute, for good."""
+def bar_capabilities() -> None:
+    """Let no process from here on gain a capability by what it executes; those held now stay."""
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     for capability in range(64):
         if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
     no_new_privileges()
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, for good."""
+    _check(_libc.capset(_HEADER, _NO_CAPABILITIES), "capset")
 
 
 def no_new_privileges() -> None:

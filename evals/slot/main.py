@@ -17,21 +17,19 @@ import sys
 import traceback
 from typing import Any
 
-from evals.slot import commands, job, kernel, watch
+from evals.slot import commands, directory, job, kernel, seccomp, watch
 from evals.slot.room import NoWalls, enter
 
 # fmt: off
 WARM = (
-    "abc", "argparse", "array", "ast", "asyncio", "base64", "bisect", "calendar", "cmath", "collections",
-    "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime", "decimal", "difflib",
-    "enum", "fractions", "functools", "hashlib", "heapq", "inspect", "io", "itertools", "json",
-    "logging", "math", "numbers", "operator", "os", "pprint", "queue", "random", "re", "secrets",
-    "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "timeit", "traceback",
-    "types", "typing", "unittest", "urllib.parse", "uuid", "zlib", "numpy",
+    "abc", "array", "ast", "bisect", "calendar", "cmath", "collections", "collections.abc", "contextlib",
+    "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "hashlib", "heapq",
+    "io", "itertools", "json", "math", "numbers", "operator", "os", "random", "re", "statistics", "string",
+    "struct", "sys", "textwrap", "time", "traceback", "types", "typing",
 )
 # fmt: on
-"""Imported once, so that no program pays for them; numpy only where it is installed (DeepSeek's own
-import header needs it, and a fresh Python spends 155 ms of processor time on that)."""
+"""Imported once, so that no program pays for them.  Every page that these touch makes each fork dearer:
+asyncio, logging and unittest, which few programs use, would add a third to the price of a fork."""
 
 
 MOST_FILES = 16
@@ -52,7 +50,7 @@ def main() -> None:
         return _answer(control, {"refused": str(reason)})
     try:
         slot = _warm_up(asked, proc)
-        _answer(control, {"ready": {"uid": os.getuid(), "numpy": "numpy" in sys.modules}})
+        _answer(control, {"ready": True})
         while True:
             message, files, _, _ = socket.recv_fds(control, 1 << 16, MOST_FILES)
             if not message:
@@ -71,16 +69,19 @@ def _answer(control: socket.socket, reply: dict[str, Any]) -> None:
 
 def _warm_up(asked: dict[str, Any], proc: int) -> job.Slot:
     sys.path[:] = asked["path"]
+    code = seccomp.build() if asked["walls"] else b""
+    if asked["walls"]:
+        kernel.bar_capabilities()
     if asked["commands"]:
         kernel.set_dumpable(False)  # commands see /proc, and this process must be closed to them there
-        return job.Slot(asked["walls"], proc, 0)
-    for name in WARM:
+        return job.Slot(asked["walls"], proc, filter=code)
+    for name in (*WARM, *asked["warm"]):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     os.environ.clear()
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page it shares with the slot
-    return job.Slot(asked["walls"], proc, watch.address_space(proc))
+    return job.Slot(asked["walls"], proc, watch.address_space(proc), code)
 
 
 def _do(
@@ -88,29 +89,11 @@ def _do(
 ) -> dict[str, Any]:
     """One job: start its children, wait for the end, say what became of it."""
     limits = job.Limits(**request["limits"])
-    (output, out), (report, reported) = os.pipe(), os.pipe()
-    near, far = socket.socketpair()
-    places = {job.STDIN: null, job.STDOUT: out, job.STDERR: out, job.TEXT: files[0]}
-    children = []
-    if len(files) == 2:
-        serving = places | {job.CHANNEL: far.fileno()}
-        children.append(job.start(job.serve, slot, limits, serving))
-        places |= {job.TEXT: files[1], job.CHANNEL: near.fileno()}
-    mark = os.urandom(16).hex()  # after the fork above: the process that serves never knows it
-    part = job.test if len(files) == 2 else job.run
-    children.append(job.start(part, slot, limits, places | {job.REPORT: reported}, proof=mark))
-    for file in (*files, out, reported):
-        os.close(file)
-    near.close()
-    far.close()
-    outcome = watch.until_done(
-        children,
-        limits,
-        {"report": report, "output": output},
-        control=control.fileno(),
-        proc=slot.proc,
-        walls=slot.walls,
-    )
+    with directory.empty(limits.disk_bytes, limits.disk_files, walls=slot.walls):
+        children, sources, mark = _start(files, slot, limits, null)
+        outcome = watch.until_done(
+            children, limits, sources, control=control.fileno(), proc=slot.proc, walls=slot.walls
+        )
     verdict, detail = judge(outcome, mark, children, limits)
     return {
         "verdict": verdict,
@@ -120,6 +103,26 @@ def _do(
         "memory_bytes": outcome.memory_bytes,
         "output": outcome.said["output"].decode("utf-8", "replace"),
     }
+
+
+def _start(
+    files: list[int], slot: job.Slot, limits: job.Limits, null: int
+) -> tuple[list[int], dict[str, int], str]:
+    """The children of a job, the one that decides last; where the slot hears them; the mark of a pass."""
+    (output, out), (report, reported) = os.pipe(), os.pipe()
+    places = {job.STDIN: null, job.STDOUT: out, job.STDERR: out, job.TEXT: files[0]}
+    ours, children = [*files, out, reported], []
+    if len(files) == 2:
+        near, far = (end.detach() for end in socket.socketpair())
+        ours += [near, far]
+        children.append(job.start(job.serve, slot, limits, places | {job.CHANNEL: far}))
+        places |= {job.TEXT: files[1], job.CHANNEL: near}
+    mark = os.urandom(16).hex()  # after the fork above: the process that serves never knows it
+    part = job.test if children else job.run
+    children.append(job.start(part, slot, limits, places | {job.REPORT: reported}, proof=mark))
+    for file in ours:
+        os.close(file)
+    return children, {"report": report, "output": output}, mark
 
 
 def judge(
