@@ -40,11 +40,14 @@ class Runtime:
     tools: tuple[str, ...]
     """What must be found on the PATH; the first one is asked for its version."""
     version: tuple[str, ...] = ("--version",)
+    home: tuple[str, ...] = ()
+    """A command that prints the tools' own installation, where the PATH only leads to a launcher."""
     report: str
     """A statement that writes the text ``{word}`` to descriptor 3: what a test says at its very end."""
     readable: tuple[str, ...] = ()
     """Directories and files beside the tools and /usr/lib that programs may read, where they exist."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    open_files: int = 128
     package: str
     """What to install where a tool is missing; Debian's name unless it says otherwise."""
 
@@ -65,6 +68,9 @@ class Missing(Exception):
 
 _JAVA = ("-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 """A short life: no collector threads, no optimising compiler, no file for monitors."""
+
+_SHELL = ("/usr/bin", "/bin", "/etc/alternatives")
+"""What a shell script may call: all of the system's programs, none of which gains a privilege."""
 
 RUNTIMES: dict[str, Runtime] = {
     "cpp": Runtime(
@@ -126,9 +132,127 @@ RUNTIMES: dict[str, Runtime] = {
         source="test.sh",
         run=("bash", "test.sh"),
         tools=("bash", "bc"),  # without bc 4 of 158 programs of one model changed their verdict
-        readable=("/usr/bin", "/bin", "/etc/alternatives", "/usr/share/awk"),
+        readable=(*_SHELL, "/usr/share/awk"),
         report="printf %s '{word}' >&3",
         package="bash and bc",
+    ),
+    "go": Runtime(
+        # DeepSeek and MultiPL-E call `go test`, which does the same two things but keeps descriptor 3.
+        source="main_test.go",
+        compile=("go", "test", "-c", "-o", "main.test", "main_test.go"),
+        run=("./main.test",),
+        tools=("go",),
+        version=("version",),
+        readable=("/usr/share/go-*",),
+        environment={"GOMAXPROCS": "2", "GOTOOLCHAIN": "local", "GOFLAGS": "-p=2"},
+        report='{{ end := os.NewFile(3, "end"); end.WriteString("{word}"); end.Close() }}',
+        package="golang-go",
+    ),
+    "rust": Runtime(
+        source="test.rs",
+        compile=("rustc", "-o", "test", "test.rs"),
+        run=("./test",),
+        tools=("rustc", "cc", "as", "ld"),
+        home=("rustc", "--print", "sysroot"),
+        report='{{ use std::io::Write; let _ = std::fs::File::create("/dev/fd/3")'
+        '.and_then(|mut end| end.write_all(b"{word}")); }}',
+        package="rustc",
+    ),
+    "ruby": Runtime(
+        source="test.rb",
+        run=("ruby", "test.rb"),
+        tools=("ruby",),
+        readable=("/usr/share/rubygems-integration", "/usr/share/ruby"),
+        report="IO.new(3).syswrite('{word}')",
+        package="ruby and ruby-test-unit",
+    ),
+    "perl": Runtime(
+        source="test.pl",
+        run=("perl", "test.pl"),
+        tools=("perl",),
+        readable=("/usr/share/perl", "/usr/share/perl5"),
+        report='open(my $end, ">&=", 3); print $end "{word}"; close($end);',
+        package="perl and libtest-deep-perl",
+    ),
+    "lua": Runtime(
+        source="test.lua",
+        run=("lua", "test.lua"),
+        tools=("lua",),
+        version=("-v",),
+        readable=("/usr/share/lua",),
+        report='do local to = io.open("/dev/fd/3", "w"); to:write("{word}"); to:close() end',
+        package="lua5.4 and lua-unit",
+    ),
+    "r": Runtime(
+        source="test.r",
+        run=("Rscript", "test.r"),
+        tools=("Rscript",),
+        open_files=1024,  # it refuses to start with the usual 128
+        readable=(*_SHELL, "/etc/R", "/usr/share/R"),
+        report='local({{ end <- file("/dev/fd/3", "wb", raw = TRUE); '
+        'writeChar("{word}", end, eos = NULL); close(end) }})',
+        package="r-base-core",
+    ),
+    "d": Runtime(
+        source="test.d",
+        compile=("gdc", "-funittest", "-fmain", "-o", "test", "test.d"),
+        run=("./test",),
+        tools=("gdc", "as", "ld"),
+        report='{{ import std.stdio; auto end = File("/dev/fd/3", "w"); end.write("{word}"); }}',
+        package="gdc",
+    ),
+    "ocaml": Runtime(
+        source="test.ml",
+        run=("ocaml", "test.ml"),
+        tools=("ocaml", "ocamlrun"),
+        version=("-version",),
+        report='let () = let to_ = open_out "/dev/fd/3" in output_string to_ "{word}"; close_out to_',
+        package="ocaml-nox",
+    ),
+    "racket": Runtime(
+        source="test.rkt",
+        run=("racket", "test.rkt"),
+        tools=("racket",),
+        readable=("/usr/share/racket", "/etc/racket"),
+        report='(with-output-to-file "/dev/fd/3" #:exists (quote append) (lambda () (display "{word}")))',
+        package="racket",
+    ),
+    "scala": Runtime(
+        source="Problem.scala",
+        compile=("scalac", "Problem.scala"),
+        run=("scala", "-cp", ".", "Problem"),
+        tools=("scalac", "scala", "java"),
+        version=("-version",),
+        environment={"JAVA_OPTS": " ".join(_JAVA)},
+        readable=(*_SHELL, "/etc/java-*", "/usr/share/scala*", "/usr/share/java"),
+        report='{{ val end = new java.io.FileOutputStream("/dev/fd/3"); '
+        'end.write("{word}".getBytes); end.close() }}',
+        package="scala",
+    ),
+    "haskell": Runtime(
+        source="test.hs",
+        compile=("ghc", "-O0", "-o", "test", "test.hs"),
+        run=("./test",),
+        tools=("ghc", "cc", "as", "ld", "sh"),
+        readable=("/usr/include",),
+        report='writeFile "/dev/fd/3" "{word}"',
+        package="ghc",
+    ),
+    "julia": Runtime(
+        source="test.jl",
+        run=("julia", "--startup-file=no", "test.jl"),
+        tools=("julia",),
+        report='write("/dev/fd/3", "{word}")',
+        package="julia, from julialang.org (Debian has none)",
+    ),
+    "swift": Runtime(
+        source="test.swift",
+        compile=("swiftc", "-o", "test", "test.swift"),
+        run=("./test",),
+        tools=("swiftc", "cc", "ld"),
+        readable=("/usr/include",),
+        report='FileHandle(fileDescriptor: 3).write("{word}".data(using: .utf8)!)  // needs Foundation',
+        package="swift, from swift.org (Debian has none)",
     ),
 }
 """The languages by name: the paper's first, then MultiPL-E's further ones."""
@@ -155,16 +279,20 @@ def toolchain(language: str) -> Toolchain:
         if found is None:
             raise Missing(f"{tool} is not installed: {need.package}")
         paths[tool] = os.path.realpath(found)
-    return Toolchain(paths, _version(shutil.which(need.tools[0]) or "", need.version))
+    main = need.tools[0]
+    if need.home:
+        paths[main] = os.path.realpath(Path(_answer(*need.home)) / "bin" / main)
+    return Toolchain(paths, _answer(main, *need.version))
 
 
-def _version(tool: str, ask: tuple[str, ...]) -> str:
+def _answer(*command: str) -> str:
+    """The first line that a tool of this machine prints."""
     try:
         done = subprocess.run(
-            [tool, *ask], stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_FOR_A_VERSION
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_FOR_A_VERSION
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Missing(f"{tool} does not say its version: {error}") from None
+        raise Missing(f"{' '.join(command)} gives no answer: {error}") from None
     lines = (done.stdout + done.stderr).decode("utf-8", "replace").splitlines()
     return next((line.strip() for line in lines if line.strip()), "")
 

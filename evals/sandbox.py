@@ -203,7 +203,10 @@ class Sandbox:
             runtimes.Missing: the language's tools are not installed.
         """
         commands = runtimes.commands(language, options)
-        stages = [self._compiler() for _ in commands[:-1]] + [limits or self.limits]
+        allowed = limits or self.limits
+        open_files = max(allowed.open_files, runtimes.runtime(language).open_files)
+        run = replace(allowed, open_files=open_files)
+        stages = [_compiler(run) for _ in commands[:-1]] + [run]
         files = dict(beside or {})
         request = {
             "commands": [[command, asdict(limit)] for command, limit in zip(commands, stages, strict=True)],
@@ -250,12 +253,6 @@ class Sandbox:
             files += [stack.enter_context(path.open("rb")) for path in beside]
             return self._slots[language].ask(request, files, seconds + GRACE_SECONDS)
 
-    def _compiler(self) -> Limits:
-        """A compiler's limits: the program's own where those are wider."""
-        cpu = max(self.limits.cpu_seconds, COMPILER.cpu_seconds)
-        memory = max(self.limits.memory_bytes, COMPILER.memory_bytes)
-        return replace(self.limits, cpu_seconds=cpu, memory_bytes=memory)
-
 
 def probe() -> str | None:
     """Why this machine allows no sandbox; None if it does."""
@@ -277,6 +274,12 @@ def require(*, unsafe: bool) -> None:
             f"no sandbox on this machine ({reason}): `evals doctor` says more; "
             "--unsafe-no-sandbox runs the programs all the same, and marks the result."
         )
+
+
+def _compiler(run: Limits) -> Limits:
+    """A compiler's limits: the program's own where those are wider."""
+    cpu = max(run.cpu_seconds, COMPILER.cpu_seconds)
+    return replace(run, cpu_seconds=cpu, memory_bytes=max(run.memory_bytes, COMPILER.memory_bytes))
 
 
 def _not_confined(step: dict[str, Any]) -> bool:

@@ -31,7 +31,8 @@ def world():
 
 def state(pid):
     """How many descriptors a process holds, and its mounts."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir())), Path(f"/proc/{pid}/mountinfo").read_text()
+    mounts = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    return len(list(Path(f"/proc/{pid}/fd").iterdir())), len(mounts)
 
 
 def children(pid):
@@ -113,6 +114,7 @@ def test_hundreds_of_jobs_leave_nothing_behind():
             box.run(programs[n % len(programs)])
         for _ in range(20):
             box.run("def f(): return 1", test=Test("assert f() == 1", ["f"]))
+        assert box.run("import os\nassert os.listdir() == []").verdict == "passed"
         assert children(first) == []
         assert state(first) == inside
     assert world() == before
