@@ -108,7 +108,8 @@ def program(language, *statements, word="word"):
 
 def test_program_prints_and_reports_its_end(box, language):
     seen = box.execute(program(language, PRINT[language], None), language, word="word")
-    assert (seen.stage, seen.status, seen.stdout) == ("run", 0, "é\n"), seen
+    assert (seen.stage, seen.status) == ("run", 0), seen
+    assert seen.stdout == ("é\nPASS\n" if language == "go" else "é\n")
     assert seen.stderr == ("1 modules passed unittests\n" if language == "d" else "")
     assert seen.ended and seen.verdict == "passed" and seen.cpu_seconds > 0 < seen.memory_bytes
 
