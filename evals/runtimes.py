@@ -37,6 +37,10 @@ class Runtime:
     """Run first, if there is any; the options of a call come last."""
     options: tuple[str, ...] = ()
     """Options of the compiler (of ``run`` where nothing is compiled) unless a call gives others."""
+    server: str = ""
+    """File in ``evals/compilers`` of a compiler that stays warm, if there is one."""
+    serve: tuple[str, ...] = ()
+    """The command of that, to which the compiler's options are added."""
     tools: tuple[str, ...]
     """What must be found on the PATH; the first one is asked for its version."""
     version: tuple[str, ...] = ("--version",)
@@ -85,6 +89,8 @@ RUNTIMES: dict[str, Runtime] = {
     "java": Runtime(
         source="Problem.java",
         compile=("javac", *(f"-J{flag}" for flag in _JAVA), "-proc:none", "-cp", ".:*", "Problem.java"),
+        server="WarmJavac.java",
+        serve=("java", *_JAVA, "WarmJavac.java", "-proc:none", "-cp", ".:*"),
         run=("java", *_JAVA, "-ea", "-cp", ".:*", "Problem"),
         tools=("javac", "java"),
         readable=("/etc/java-*", "/etc/ssl/certs/java"),
@@ -103,6 +109,8 @@ RUNTIMES: dict[str, Runtime] = {
         source="test.ts",
         compile=("node", "{tsc}", "test.ts"),
         options=("--target", "ES2015", "--lib", "ES2015,DOM"),
+        server="warm_tsc.js",
+        serve=("node", "warm_tsc.js", "{tsc}"),
         run=("node", "test.js"),
         tools=("tsc", "node"),
         report="eval('require')('fs').writeSync(3, '{word}');",
@@ -303,6 +311,13 @@ def commands(language: str, options: Sequence[str] | None = None) -> list[list[s
     options = need.options if options is None else tuple(options)
     wanted = [need.compile + options, need.run] if need.compile else [need.run + options]
     return [[_located(word, found) for word in command] for command in wanted]
+
+
+def server(language: str, options: Sequence[str] | None = None) -> list[str]:
+    """The command of a language's warm compiler."""
+    need, found = runtime(language), toolchain(language).paths
+    wanted = need.serve + (need.options if options is None else tuple(options))
+    return [_located(word, found) for word in wanted]
 
 
 def environment(language: str) -> dict[str, str]:

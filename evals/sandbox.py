@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,9 @@ from typing import IO, Any
 
 from corpus import Refusal
 from evals import runtimes
-from evals.slot.job import NOT_CONFINED, Limits
+from evals.compilers import Compilers
+from evals.execution import Execution, not_compiled, not_confined, seen
+from evals.slot.job import Limits
 from evals.slots import Slot, Unavailable
 from evals.view import view
 
@@ -76,48 +77,6 @@ class Verdict:
     """The first 4 KiB that it printed."""
 
 
-@dataclass(frozen=True)
-class Execution:
-    """What was seen of a program of any language: facts, for a pass rule to judge."""
-
-    stage: str
-    """``compile`` if it did not get further, else ``run``; ``error`` if the sandbox itself failed."""
-    stopped: str | None
-    """The limit that was passed, if any: timeout, memory or output_limit."""
-    status: int | None
-    """Exit status of that stage's process; negative is a signal's number; None if it was stopped."""
-    stdout: str
-    """Of that stage; the first 64 KiB, and so is ``stderr``."""
-    stderr: str
-    ended: bool
-    """Whether the word given to ``execute``, and nothing else, came on descriptor 3 of the program."""
-    cpu_seconds: float
-    """Of all stages together, and so are the next two."""
-    wall_seconds: float
-    memory_bytes: int
-
-    @property
-    def verdict(self) -> str:
-        """One of ``VERDICTS``; passed means that everything ended with status 0."""
-        if self.stopped is not None or self.stage == "error":
-            return self.stopped or "error"
-        if self.status == -signal.SIGXCPU:
-            return "timeout"
-        assert self.status is not None
-        return "crashed" if self.status < 0 else "failed" if self.status or self.stage != "run" else "passed"
-
-    @property
-    def detail(self) -> str | None:
-        """What it said of its failure, in a few lines."""
-        if self.verdict == "passed":
-            return None
-        said = (self.stderr.strip() or self.stdout.strip())[-500:]
-        where = "compiler: " if self.stage == "compile" else ""
-        if self.status is not None and self.status < 0:
-            where += f"{_name_of(-self.status)} "
-        return (where + said).strip() or None
-
-
 class Sandbox:
     """Slots, one for each language.  One starts with its first program, and again after a crash.
 
@@ -130,6 +89,7 @@ class Sandbox:
         self.limits = limits or Limits()
         self.walls = walls
         self._slots: dict[str, Slot] = {}
+        self._compilers = Compilers(walls=walls)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -163,11 +123,12 @@ class Sandbox:
             seen = self.execute(program, language, limits=limits)
             cost = seen.cpu_seconds, seen.wall_seconds, seen.memory_bytes
             return Verdict(seen.verdict, seen.detail, *cost, (seen.stdout + seen.stderr)[:4096])
-        texts, allowed = [program], limits or self.limits
+        texts, allowed = [_bytes_of(program)], limits or self.limits
         if test is not None:
-            texts.append(json.dumps({"given": test.given, "calls": list(test.calls), "test": test.text}))
+            task = {"given": test.given, "calls": list(test.calls), "test": test.text}
+            texts.append(json.dumps(task).encode())
         # A second slot for those that need numpy: its pages make each fork dearer, and its import would more.
-        slot = "numpy" if any("numpy" in text for text in texts) else "python"
+        slot = "numpy" if any(b"numpy" in text for text in texts) else "python"
         for _ in range(2):  # a slot may have died or been spoiled by an earlier program; twice is a finding
             reply = self._ask(slot, texts, {"limits": asdict(allowed)}, allowed.wall_seconds)
             if reply.get("verdict", "error") != "error":
@@ -202,22 +163,28 @@ class Sandbox:
             Unavailable: no slot can be started on this machine.
             runtimes.Missing: the language's tools are not installed.
         """
-        commands = runtimes.commands(language, options)
+        commands, text = runtimes.commands(language, options), _bytes_of(program)
         allowed = limits or self.limits
         open_files = max(allowed.open_files, runtimes.runtime(language).open_files)
         run = replace(allowed, open_files=open_files)
         stages = [_compiler(run) for _ in commands[:-1]] + [run]
-        files = dict(beside or {})
+        files: dict[str, bytes | Path] = {runtimes.runtime(language).source: text, **(beside or {})}
+        warm = self._compilers.compile(program, language, options, beside or {})
+        if warm is not None and warm.status != 0:
+            return not_compiled(warm.status, warm.message, warm.cpu_seconds, warm.wall_seconds)
+        if warm is not None:
+            commands, stages, files = commands[1:], stages[1:], {**warm.files, **(beside or {})}
         request = {
             "commands": [[command, asdict(limit)] for command, limit in zip(commands, stages, strict=True)],
-            "names": [runtimes.runtime(language).source, *files],
+            "names": list(files),
             "environment": runtimes.environment(language),
         }
         seconds = sum(limit.wall_seconds for limit in stages)
         for _ in range(2):  # as in run
-            reply = self._ask(language, [program], request, seconds, list(files.values()))
-            if "commands" in reply and not any(map(_not_confined, reply["commands"])):
-                return _seen(reply["commands"], len(commands), word)
+            reply = self._ask(language, list(files.values()), request, seconds)
+            if "commands" in reply and not any(map(not_confined, reply["commands"])):
+                found = seen(reply["commands"], len(commands), word)
+                return found if warm is None else found.after(warm.cpu_seconds, warm.wall_seconds)
             self._end(language)
         said = reply.get("broken") or str(reply.get("commands", "the slot died"))
         return Execution("error", None, None, "", _storable(said)[-500:], False, 0.0, 0.0, 0)
@@ -231,6 +198,7 @@ class Sandbox:
 
     def close(self) -> None:
         """End the slots and all that runs in them."""
+        self._compilers.close()
         for language in list(self._slots):
             self._end(language)
 
@@ -241,17 +209,15 @@ class Sandbox:
 
     def _ask(
         self,
-        language: str,
-        texts: list[str],
+        slot: str,
+        contents: Sequence[bytes | Path],
         request: dict[str, Any],
         seconds: float,
-        beside: Sequence[Path] = (),
     ) -> dict[str, Any]:
-        self.start(language)
+        self.start(slot)
         with contextlib.ExitStack() as stack:
-            files = [stack.enter_context(_file_of(text)) for text in texts]
-            files += [stack.enter_context(path.open("rb")) for path in beside]
-            return self._slots[language].ask(request, files, seconds + GRACE_SECONDS)
+            files = [stack.enter_context(_file_of(content)) for content in contents]
+            return self._slots[slot].ask(request, files, seconds + GRACE_SECONDS)
 
 
 def probe() -> str | None:
@@ -282,42 +248,20 @@ def _compiler(run: Limits) -> Limits:
     return replace(run, cpu_seconds=cpu, memory_bytes=max(run.memory_bytes, COMPILER.memory_bytes))
 
 
-def _not_confined(step: dict[str, Any]) -> bool:
-    said: str = step["report"]
-    return step["status"] == NOT_CONFINED and said.startswith('{"verdict": "error"')
-
-
-def _seen(steps: list[dict[str, Any]], commands: int, word: str) -> Execution:
-    last = steps[-1]
-    return Execution(
-        stage="run" if len(steps) == commands else "compile",
-        stopped=last["stopped"],
-        status=None if last["stopped"] else last["status"],
-        stdout=last["stdout"],
-        stderr=last["stderr"],
-        ended=bool(word) and len(steps) == commands and last["report"] == word,
-        cpu_seconds=sum(step["cpu_seconds"] for step in steps),
-        wall_seconds=sum(step["wall_seconds"] for step in steps),
-        memory_bytes=max(step["memory_bytes"] for step in steps),
-    )
-
-
-def _name_of(number: int) -> str:
-    """A signal's name; most of the real-time ones have none."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def _storable(text: str) -> str:
     """Text without lone surrogates, which no file and no table can hold."""
     return text.encode("utf-8", "replace").decode()
 
 
-def _file_of(text: str) -> IO[bytes]:
-    """An open file without a name, which the child that needs it reads and closes."""
+def _bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _file_of(content: bytes | Path) -> IO[bytes]:
+    """An open file: the one at a path, or one without a name that holds these bytes."""
+    if isinstance(content, Path):
+        return content.open("rb")
     file = tempfile.TemporaryFile()  # noqa: SIM115  (the caller closes it)
-    file.write(text.encode("utf-8", "surrogatepass"))
+    file.write(content)
     file.seek(0)
     return file

@@ -58,11 +58,14 @@ class Slot:
     def ask(self, request: dict[str, Any], files: Sequence[IO[bytes]], seconds: float) -> dict[str, Any]:
         """The reply to one job; empty if the slot died or did not answer in time."""
         try:
-            data = json.dumps(request).encode()
-            socket.send_fds(self._control, [data], [file.fileno() for file in files])
+            self.send(request, [file.fileno() for file in files])
         except OSError:
             return {}
         return self._receive(seconds)
+
+    def send(self, request: dict[str, Any], files: Sequence[int]) -> None:
+        """Hand over a job without waiting for its end."""
+        socket.send_fds(self._control, [json.dumps(request).encode()], files)
 
     def close(self) -> None:
         """End the slot and all that runs in it."""

@@ -17,6 +17,7 @@ def run(
     request: dict[str, Any], files: list[int], slot: job.Slot, control: socket.socket, null: int
 ) -> dict[str, Any]:
     """What became of each command, up to the first that did not end with status 0."""
+    channel = files.pop() if request.get("channel") else None
     done: list[dict[str, Any]] = []
     wanted = [(command, job.Limits(**limits)) for command, limits in request["commands"]]
     size, count = wanted[0][1].disk_bytes, wanted[0][1].disk_files
@@ -25,7 +26,7 @@ def run(
             _write(name, file)
         environment = {"HOME": place, "TMPDIR": place} | request["environment"]
         for command, limits in wanted:
-            done.append(_step(command, environment, limits, slot, control, null))
+            done.append(_step(command, environment, limits, slot, control, null, channel))
             if done[-1]["stopped"] or done[-1]["status"] != 0:
                 break
     return {"commands": done}
@@ -47,12 +48,18 @@ def _step(
     slot: job.Slot,
     control: socket.socket,
     null: int,
+    channel: int | None,
 ) -> dict[str, Any]:
+    """Run one command; a channel takes the place of its standard input and output."""
     pipes = {name: os.pipe() for name in ("stdout", "stderr", "report")}
     places = {job.STDIN: null}
     for place, name in ((job.STDOUT, "stdout"), (job.STDERR, "stderr"), (job.REPORT, "report")):
         places[place] = pipes[name][1]
+    if channel is not None:
+        places |= {job.STDIN: channel, job.STDOUT: channel}
     child = job.execute(command, environment, slot, limits, places)
+    if channel is not None:
+        os.close(channel)  # so that the other side sees when the command has ended
     for _, written in pipes.values():
         os.close(written)
     outcome = watch.until_done(

@@ -140,3 +140,24 @@ def test_missing_tool_is_told_with_what_to_install(monkeypatch):
     with pytest.raises(runtimes.Refusal, match="cobol is no language"):
         runtimes.toolchain("cobol")
     runtimes.toolchain.cache_clear()
+
+
+@pytest.mark.parametrize("language", [name for name in RUNTIMES if RUNTIMES[name].server], indirect=True)
+def test_warm_compiler_says_what_a_fresh_one_says(language):
+    texts = [program(language, body, None) for body in (PRINT[language], BROKEN[language], LEAVE[language])]
+
+    def facts(seen):
+        said = seen.stdout if seen.stage == "run" else "TS2322" in seen.stdout + seen.stderr
+        return seen.stage, seen.verdict, seen.ended, seen.status, said
+
+    with Sandbox() as box:
+        fresh = []
+        for text in texts:
+            box._compilers.close()
+            fresh.append(box.execute(text, language, word="word"))
+        again = [box.execute(text, language, word="word") for text in texts]
+        assert list(map(facts, again)) == list(map(facts, fresh))
+        assert again[0].cpu_seconds < fresh[0].cpu_seconds
+        (server,) = box._compilers._servers.values()
+        server._slot.process.kill()
+        assert facts(box.execute(texts[0], language, word="word")) == facts(fresh[0])
