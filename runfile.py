@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -56,12 +57,9 @@ def stage(name: str, about: str) -> App:
             _stop(f"{name}: stopped; run again to resume.", 130)
         except BrokenPipeError:
             _stop("", 141)
-        except OSError as error:
-            where = f" while writing {error.filename}" if error.filename else ""
-            if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-                _stop(f"{name}: no space left on the disk{where}: free some and run again; it resumes.", 1)
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
-                _stop(f"{name}: {error.filename}: {error.strerror}: give a place that you may use.", 1)
+        except Exception as error:
+            if trouble := _disk_trouble(error):
+                _stop(f"{name}: {trouble}", 1)
             raise
         if isinstance(result, int):
             raise SystemExit(result)
@@ -69,6 +67,17 @@ def stage(name: str, about: str) -> App:
             print(closing(result), file=sys.stderr)
 
     return app
+
+
+def _disk_trouble(error: Exception) -> str | None:
+    """What the person can put right about a disk, in a line; polars says it in words, without an errno."""
+    code, file = getattr(error, "errno", None), getattr(error, "filename", None)
+    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        where = f" while writing {file}" if file else ""
+        return f"no space left on the disk{where}: free some and run again; it resumes."
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS) and file:
+        return f"{file}: {os.strerror(code)}: give a place that you may use."
+    return None
 
 
 def closing(table: corpus.Table) -> str:

@@ -109,11 +109,14 @@ class Source:
                 size = max(1, about.num_rows * BATCH_BYTES // max(1, about.total_byte_size))
                 size = min(size, BATCH_ROWS)
                 at = here.start
-                for batch in file.iter_batches(
-                    size, row_groups=[group], columns=list(columns), use_threads=False
-                ):
-                    yield at, pa.Table.from_batches([batch])
-                    at += batch.num_rows
+                try:
+                    for batch in file.iter_batches(
+                        size, row_groups=[group], columns=list(columns), use_threads=False
+                    ):
+                        yield at, pa.Table.from_batches([batch])
+                        at += batch.num_rows
+                except (pa.ArrowException, OSError) as error:
+                    raise _damaged(unit.path, error) from None
 
 
 @dataclass(frozen=True)
@@ -203,8 +206,12 @@ def metadata_of(path: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(path)
     except (pa.ArrowInvalid, OSError) as error:
-        what = str(error).split(". ")[0].splitlines()[0]
-        raise Refusal(f"{path} is damaged or not parquet ({what}): replace it or leave it out.") from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> Refusal:
+    what = str(error).split(". ")[0].splitlines()[0]
+    return Refusal(f"{path} is damaged or not parquet ({what}): replace it or leave it out.")
 
 
 def _whole(name: str, path: Path) -> Unit:
