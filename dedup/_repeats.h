@@ -1,24 +1,24 @@
 /* Python's side of `_windows.h`: sizes are checked here.  Included by `_kernel.c` alone. */
 
-static int parts_fit(const Part *parts, Py_ssize_t n, Py_ssize_t size)
+static int stretches_fit(const Stretch *stretches, Py_ssize_t n, Py_ssize_t size)
 {
-    for (const Part *p = parts; p < parts + n; p++)
+    for (const Stretch *p = stretches; p < stretches + n; p++)
         if (p->row < 0 || p->row > UINT32_MAX || p->origin < 0 || p->start < p->origin || p->begin < p->start ||
             p->until < p->begin || p->end < p->until || p->end > size || p->end - p->origin > UINT32_MAX)
             return 0;
     return 1;
 }
 
-/* windows(data, parts, out, n) -> how many */
+/* windows(data, stretches, out, n) -> how many */
 static PyObject *windows(PyObject *self, PyObject *args)
 {
     Buffers b;
     (void)self;
     if (!take(&b, args, "rrw"))
         return NULL;
-    const Py_ssize_t parts = ITEMS(b, 1, Part), room = ITEMS(b, 2, Record);
+    const Py_ssize_t stretches = ITEMS(b, 1, Stretch), room = ITEMS(b, 2, Record);
     const long long n = number(args, 3);
-    if (n < 1 || n > MOST_WINDOW || !parts_fit(b.view[1].buf, parts, b.view[0].len)) {
+    if (n < 1 || n > MOST_WINDOW || !stretches_fit(b.view[1].buf, stretches, b.view[0].len)) {
         fail(&b, "windows: sizes do not fit together");
         return NULL;
     }
@@ -26,7 +26,7 @@ static PyObject *windows(PyObject *self, PyObject *args)
     Py_ssize_t found = 0;
     Py_BEGIN_ALLOW_THREADS
     if (w)
-        found = windows_all(w, b.view[0].buf, b.view[1].buf, (size_t)parts, (size_t)n, b.view[2].buf, room);
+        found = windows_all(w, b.view[0].buf, b.view[1].buf, (size_t)stretches, (size_t)n, b.view[2].buf, room);
     Py_END_ALLOW_THREADS
     give_back(&b);
     if (!w)
@@ -71,7 +71,7 @@ static PyObject *firsts(PyObject *self, PyObject *args)
     const Record *records = b.view[0].buf;
     const Py_ssize_t n = ITEMS(b, 0, Record);
     const uint64_t rows = (uint64_t)ITEMS(b, 1, int64_t);
-    int good = b.view[0].len % sizeof(Record) == 0 && ITEMS(b, 2, uint64_t) == n && n < UINT32_MAX;
+    int good = b.view[0].len % sizeof(Record) == 0 && ITEMS(b, 2, uint64_t) == n && n < AGAIN;
     for (Py_ssize_t i = 0; good && i < n; i++)
         good = records[i].place >> 32 < rows;
     if (!good) {
@@ -88,7 +88,7 @@ static PyObject *firsts(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* cover(data, texts, parts, repeats, out, n) -> how many spans; sorts `repeats` */
+/* cover(data, texts, stretches, repeats, out, n) -> how many spans; sorts `repeats` */
 static PyObject *cover(PyObject *self, PyObject *args)
 {
     Buffers b;
@@ -96,10 +96,10 @@ static PyObject *cover(PyObject *self, PyObject *args)
     if (!take(&b, args, "rrrww"))
         return NULL;
     const int64_t *texts = b.view[1].buf;
-    const Part *parts = b.view[2].buf;
-    const Py_ssize_t rows = ITEMS(b, 1, int64_t) / 2, n_parts = ITEMS(b, 2, Part), repeats = ITEMS(b, 3, Repeat);
+    const Stretch *stretches = b.view[2].buf;
+    const Py_ssize_t rows = ITEMS(b, 1, int64_t) / 2, n_stretches = ITEMS(b, 2, Stretch), repeats = ITEMS(b, 3, Repeat);
     const long long n = number(args, 5);
-    if (n < 1 || n > MOST_WINDOW || !parts_fit(parts, n_parts, b.view[0].len)) {
+    if (n < 1 || n > MOST_WINDOW || !stretches_fit(stretches, n_stretches, b.view[0].len)) {
         fail(&b, "cover: sizes do not fit together");
         return NULL;
     }
@@ -111,7 +111,7 @@ static PyObject *cover(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     if (enough) {
         sort_repeats(b.view[3].buf, spare, (size_t)repeats);
-        cover_all(&c, w, parts, (size_t)n_parts, (size_t)n, b.view[3].buf, (size_t)repeats);
+        cover_all(&c, w, stretches, (size_t)n_stretches, (size_t)n, b.view[3].buf, (size_t)repeats);
     }
     Py_END_ALLOW_THREADS
     free(w);

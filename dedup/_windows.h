@@ -9,10 +9,10 @@ typedef struct {
     const uint8_t *at, *end;
 } Word;
 
-/* A text, or a part of one, as the caller cuts it: windows that begin in [begin, until) of text [start, end). */
+/* A text, or a stretch of one, as the caller cuts it: windows that begin in [begin, until) of text [start, end). */
 typedef struct {
     int64_t row, origin, start, end, begin, until; /* offsets into the data; `origin`: of the row's text */
-} Part;
+} Stretch;
 
 typedef struct {
     uint64_t hash, place; /* place: row << 32 | offset in the row's text */
@@ -55,7 +55,7 @@ static inline uint64_t hash_bytes(const uint8_t *at, const uint8_t *stop, const 
     return hash ^ (hash >> 29);
 }
 
-/* The windows of a part, a chunk of text at a time. */
+/* The windows of a stretch, a chunk of text at a time. */
 typedef struct {
     Reader reader;
     const uint8_t *until;
@@ -68,15 +68,15 @@ typedef struct {
     size_t drop;                          /* words that the next call lets go */
 } Windows;
 
-static void windows_open(Windows *w, const uint8_t *data, const Part *part, size_t n)
+static void windows_open(Windows *w, const uint8_t *data, const Stretch *stretch, size_t n)
 {
-    const uint8_t *at = data + part->begin, *const end = data + part->end;
-    if (part->begin > part->start && is_word(at[-1])) /* a word that began before belongs to the part before */
+    const uint8_t *at = data + stretch->begin, *const end = data + stretch->end;
+    if (stretch->begin > stretch->start && is_word(at[-1])) /* a word that began before belongs to the stretch before */
         while (at < end && is_word(*at))
             at++;
     reader_open(&w->reader, at, end, 1);
     w->reader.done = at == end;
-    w->until = data + part->until;
+    w->until = data + stretch->until;
     w->n = n;
     w->held = w->drop = 0;
     w->roll = 0;
@@ -110,7 +110,7 @@ static long windows_next(Windows *w)
         roll = roll * ROLL + w->step[k] - w->step[found] * w->power;
         w->hashes[found] = mix(roll + w->bare[found] * w->power);
     }
-    /* The next window begins with this word, or behind: does it belong to the part? */
+    /* The next window begins with this word, or behind: does it belong to the stretch? */
     const uint8_t *const next = found < stop ? w->words[found].at : w->reader.last ? w->reader.word : w->reader.at;
     w->reader.done |= next >= w->until;
     w->roll = roll;
@@ -119,20 +119,20 @@ static long windows_next(Windows *w)
     return (long)found;
 }
 
-/* All windows of all parts, in order; how many, or -1 if there is no room for them. */
-static Py_ssize_t windows_all(Windows *w, const uint8_t *data, const Part *parts, size_t n_parts, size_t n,
+/* All windows of all stretches, in order; how many, or -1 if there is no room for them. */
+static Py_ssize_t windows_all(Windows *w, const uint8_t *data, const Stretch *stretches, size_t n_stretches, size_t n,
                               Record *out, Py_ssize_t room)
 {
     Py_ssize_t total = 0;
-    for (const Part *part = parts; part < parts + n_parts; part++) {
+    for (const Stretch *stretch = stretches; stretch < stretches + n_stretches; stretch++) {
         long found;
-        windows_open(w, data, part, n);
+        windows_open(w, data, stretch, n);
         while ((found = windows_next(w)) >= 0) {
             if (found > room - total)
                 return -1;
             for (long i = 0; i < found; i++) {
                 out[total].hash = w->hashes[i];
-                out[total++].place = (uint64_t)part->row << 32 | (uint64_t)(w->words[i].at - data - part->origin);
+                out[total++].place = (uint64_t)stretch->row << 32 | (uint64_t)(w->words[i].at - data - stretch->origin);
             }
         }
     }
@@ -141,15 +141,44 @@ static Py_ssize_t windows_all(Windows *w, const uint8_t *data, const Part *parts
 
 /* ------------------------------------------------------------------------ where a window stands first */
 
-typedef struct {
-    uint64_t key; /* a hash, later the slot of its table */
-    uint32_t index, again;
-} Item;
+#define BIN(key, bits) ((bits) ? (size_t)((key) >> (64 - (bits))) : 0)
+#define AGAIN 0x80000000u /* of an item: it stands for several records */
+#define FREE UINT64_MAX
 
 static inline int earlier(uint64_t a, uint64_t b, const int64_t *ranks)
 {
     const int64_t x = ranks[a >> 32], y = ranks[b >> 32];
     return x < y || (x == y && a < b);
+}
+
+/* One bin of items, half a key and the number of a record each: out[number] becomes the first place of all
+ * that have the same hash. */
+static void first_of_bin(uint64_t *items, size_t n, uint64_t *table, const Record *records, const int64_t *ranks,
+                         uint64_t *out)
+{
+    size_t mask = 15;
+    while (mask + 1 < 2 * n)
+        mask = 2 * mask + 1;
+    memset(table, 0xFF, (mask + 1) * sizeof *table);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t here = (uint32_t)items[i];
+        size_t slot = (size_t)(items[i] >> 32) & mask;
+        while (table[slot] != FREE && (table[slot] >> 32 != items[i] >> 32 ||
+                                       records[(uint32_t)table[slot] & ~AGAIN].hash != records[here].hash))
+            slot = (slot + 1) & mask;
+        if (table[slot] == FREE)
+            table[slot] = items[i];
+        else if (earlier(records[here].place, records[(uint32_t)table[slot] & ~AGAIN].place, ranks))
+            table[slot] = items[i] | AGAIN;
+        else
+            table[slot] |= AGAIN;
+        items[i] = (uint64_t)slot << 32 | here;
+    }
+    for (size_t i = 0; i < n; i++) { /* most stand only once, and nothing else of theirs is touched */
+        const uint32_t first = (uint32_t)table[items[i] >> 32];
+        if (first & AGAIN)
+            out[(uint32_t)items[i]] = records[first & ~AGAIN].place;
+    }
 }
 
 /* out[i]: the first place with the hash of records[i].  The records are dealt into bins that a processor
@@ -161,11 +190,10 @@ static int first_places(const Record *records, size_t n, const int64_t *ranks, u
         bits++;
     const size_t bins = (size_t)1 << bits;
     size_t *bounds = calloc(bins + 1, sizeof *bounds), largest = 0, size = 16;
-    Item *items = malloc((n + 1) * sizeof *items);
+    uint64_t *items = malloc((n + 1) * sizeof *items);
     const uint64_t salt = mix((uint64_t)(uintptr_t)items);
-#define BIN(key) (bits ? (size_t)((key) >> (64 - bits)) : 0)
     for (size_t i = 0; bounds && i < n; i++)
-        bounds[BIN(mix(records[i].hash ^ salt))]++;
+        bounds[BIN(mix(records[i].hash ^ salt), bits)]++;
     for (size_t b = 0, sum = 0; bounds && b <= bins; b++) {
         const size_t here = bounds[b];
         largest = here > largest ? here : largest;
@@ -174,35 +202,15 @@ static int first_places(const Record *records, size_t n, const int64_t *ranks, u
     }
     while (size < 2 * largest)
         size *= 2;
-    Item *table = malloc(size * sizeof *table);
+    uint64_t *table = malloc(size * sizeof *table);
     const int enough = bounds && items && table;
     for (size_t i = 0; enough && i < n; i++) {
         const uint64_t key = mix(records[i].hash ^ salt);
-        items[bounds[BIN(key)]++] = (Item){key, (uint32_t)i, 0};
+        items[bounds[BIN(key, bits)]++] = key << 32 | i; /* bounds[b] moves to where bin b ends */
         out[i] = records[i].place;
     }
-    for (size_t b = 0, start = 0; enough && b < bins; start = bounds[b++]) { /* bounds[b] is now where bin b ends */
-        size_t mask = 15;
-        while (mask + 1 < 2 * (bounds[b] - start))
-            mask = 2 * mask + 1;
-        for (size_t slot = 0; slot <= mask; slot++)
-            table[slot].index = UINT32_MAX;
-        for (size_t i = start; i < bounds[b]; i++) {
-            size_t slot = (size_t)items[i].key & mask;
-            while (table[slot].index != UINT32_MAX && table[slot].key != items[i].key)
-                slot = (slot + 1) & mask;
-            const uint32_t there = table[slot].index, here = items[i].index;
-            if (there == UINT32_MAX)
-                table[slot] = items[i];
-            else if (earlier(records[here].place, records[there].place, ranks))
-                table[slot].index = here;
-            table[slot].again |= there != UINT32_MAX;
-            items[i].key = slot;
-        }
-        for (size_t i = start; i < bounds[b]; i++) /* most stand only once, and none of their memory is touched */
-            if (table[items[i].key].again)
-                out[items[i].index] = records[table[items[i].key].index].place;
-    }
+    for (size_t b = 0, start = 0; enough && b < bins; start = bounds[b++])
+        first_of_bin(items + start, bounds[b] - start, table, records, ranks, out);
     free(bounds);
     free(items);
     free(table);
@@ -215,15 +223,14 @@ static void deal_records(const Record *records, size_t n, int bits, Record *out,
     const size_t bins = (size_t)1 << bits;
     memset(bounds, 0, (bins + 1) * sizeof *bounds);
     for (size_t i = 0; i < n; i++)
-        bounds[BIN(records[i].hash) + 1]++;
+        bounds[BIN(records[i].hash, bits) + 1]++;
     for (size_t b = 1; b <= bins; b++)
         bounds[b] += bounds[b - 1];
     for (size_t i = 0; i < n; i++)
-        out[bounds[BIN(records[i].hash)]++] = records[i];
+        out[bounds[BIN(records[i].hash, bits)]++] = records[i];
     memmove(bounds + 1, bounds, bins * sizeof *bounds); /* each is now where its bin ends */
     bounds[0] = 0;
 }
-#undef BIN
 
 /* ------------------------------------------------------------------------- windows that cover a span */
 
@@ -316,18 +323,18 @@ static int same_bytes(const Cover *c, const uint8_t *from, const uint8_t *to, ui
            memcmp(from, c->data + at, (size_t)(to - from)) == 0 && !(whole && stop < end && is_word(c->data[stop]));
 }
 
-/* The spans of one part; `repeats` are those whose place may lie in it, in order. */
-static void cover_part(Cover *c, Windows *w, const Part *part, size_t n, const Repeat *repeats, const Repeat *stop)
+/* The spans of one stretch; `repeats` are those whose place may lie in it, in order. */
+static void cover_stretch(Cover *c, Windows *w, const Stretch *stretch, size_t n, const Repeat *repeats, const Repeat *stop)
 {
-    const uint8_t *const text = c->data + part->origin;
+    const uint8_t *const text = c->data + stretch->origin;
     Span span = {.words = 0};
     int64_t word = 0, last = 0; /* numbers of the window at hand and of the last one of the span */
     long found;
-    windows_open(w, c->data, part, n);
+    windows_open(w, c->data, stretch, n);
     while (repeats < stop && (found = windows_next(w)) >= 0)
         for (long i = 0; i < found && repeats < stop; i++, word++) {
             const int64_t at = w->words[i].at - text, end = w->words[(size_t)i + n - 1].end - text;
-            const uint64_t place = (uint64_t)part->row << 32 | (uint64_t)at;
+            const uint64_t place = (uint64_t)stretch->row << 32 | (uint64_t)at;
             while (repeats < stop && repeats->place < place)
                 repeats++;
             if (repeats == stop || repeats->place != place)
@@ -342,7 +349,7 @@ static void cover_part(Cover *c, Windows *w, const Part *part, size_t n, const R
             } else if (same_bytes(c, text + at, text + end, first, 0, 0)) {
                 if (span.words)
                     cover_span(c, &span);
-                span = (Span){part->row, at, end, first, (int64_t)n};
+                span = (Span){stretch->row, at, end, first, (int64_t)n};
             } else
                 continue; /* hashes are equal, bytes are not */
             last = word;
@@ -352,22 +359,22 @@ static void cover_part(Cover *c, Windows *w, const Part *part, size_t n, const R
     cover_end(c);
 }
 
-/* Spans of all parts, which follow one another in order of their places. */
-static void cover_all(Cover *c, Windows *w, const Part *parts, size_t n_parts, size_t n, const Repeat *repeats,
+/* Spans of all stretches, which follow one another in order of their places. */
+static void cover_all(Cover *c, Windows *w, const Stretch *stretches, size_t n_stretches, size_t n, const Repeat *repeats,
                       size_t n_repeats)
 {
     const Repeat *const end = repeats + n_repeats;
-    for (const Part *part = parts; part < parts + n_parts; part++) {
-        const uint64_t origin = (uint64_t)part->row << 32;
-        const uint64_t begin = origin + (uint64_t)(part->begin - part->origin);
-        const uint64_t until = origin + (uint64_t)(part->until - part->origin);
+    for (const Stretch *stretch = stretches; stretch < stretches + n_stretches; stretch++) {
+        const uint64_t origin = (uint64_t)stretch->row << 32;
+        const uint64_t begin = origin + (uint64_t)(stretch->begin - stretch->origin);
+        const uint64_t until = origin + (uint64_t)(stretch->until - stretch->origin);
         while (repeats < end && repeats->place < begin)
             repeats++;
         const Repeat *stop = repeats;
         while (stop < end && stop->place < until)
             stop++;
         if (stop > repeats)
-            cover_part(c, w, part, n, repeats, stop);
+            cover_stretch(c, w, stretch, n, repeats, stop);
         repeats = stop;
     }
 }

@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 
 
 class Cuts(NamedTuple):
-    """Stretches of a text, in characters, in order and apart from each other."""
+    """What is cut out of a text, in characters, in order and apart from each other."""
 
     starts: Ints
     ends: Ints

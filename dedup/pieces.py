@@ -2,7 +2,7 @@
 
 Beside the output, in ``.work``: ``texts.u8`` (all texts, as they are, in any order: a window may have to be
 compared with any other), for each unit one table of its rows that says where their texts lie, and for each
-piece of a unit its parts and its windows.  A unit whose table of rows is there is done.
+piece of a unit its stretches and its windows.  A unit whose table of rows is there is done.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Pieces:
 
     def of(self, unit: str) -> list[str]:
         """The pieces of a unit, in order."""
-        return [f"{unit}/{file.stem}" for file in sorted((self.work / "parts" / unit).iterdir())]
+        return [f"{unit}/{file.stem}" for file in sorted((self.work / "stretches" / unit).iterdir())]
 
-    def parts(self, piece: str) -> Ints:
-        """The parts of a piece, as ``windows.windows`` takes them, in offsets into ``texts.u8``."""
-        found: Ints = np.load(self.work / "parts" / f"{piece}.npy")
+    def stretches(self, piece: str) -> Ints:
+        """The stretches of a piece, as ``windows.windows`` takes them, in offsets into ``texts.u8``."""
+        found: Ints = np.load(self.work / "stretches" / f"{piece}.npy")
         return found
 
     @property
@@ -108,7 +108,7 @@ def lay_out(source: Source, how: How, order: Order, pieces: Pieces, name: str) -
     none = facts_of(source, order, unit, 0, source.schema.empty_table(), False)
     frames = [none.with_columns(start=pl.lit(0, pl.Int64), end=pl.lit(0, pl.Int64))]
     count = 0
-    for folder in (pieces.work / "parts" / name, pieces.work / "rows"):
+    for folder in (pieces.work / "stretches" / name, pieces.work / "rows"):
         folder.mkdir(parents=True, exist_ok=True)
     with pieces.texts_file.open("ab") as file:
         for base, table in source.groups(unit, [column for column in wanted if column]):
@@ -117,12 +117,12 @@ def lay_out(source: Source, how: How, order: Order, pieces: Pieces, name: str) -
             _refuse_long(texts.offsets, unit, base)
             moved = _append(file, texts.data[texts.offsets[0] : texts.offsets[-1]]) - int(texts.offsets[0])
             segments = _in_order(texts, unit, base)
-            for parts in _cut(texts, segments, unit.base + base):
+            for stretches in _cut(texts, segments, unit.base + base):
                 count += 1
                 piece = f"{name}/{count:05d}"
-                records = windows.windows(texts.data, parts, pieces.words)
+                records = windows.windows(texts.data, stretches, pieces.words)
                 pieces.windows.write(piece, [windows.deal(records, pieces.bins)])
-                np.save(pieces.work / "parts" / piece, parts + np.array([0, *[moved] * 5]))
+                np.save(pieces.work / "stretches" / piece, stretches + np.array([0, *[moved] * 5]))
             places = {
                 "start": pl.Series(texts.offsets[:-1] + moved),
                 "end": pl.Series(texts.offsets[1:] + moved),
@@ -156,7 +156,7 @@ def _in_order(texts: shingles.Texts, unit: Unit, base: int) -> Ints:
 
 
 def _cut(texts: shingles.Texts, order: Ints, base: int) -> Iterator[Ints]:
-    """The parts of each piece: whole segments, or some ``PIECE_BYTES`` of a long one.
+    """The stretches of each piece: whole segments, or some ``PIECE_BYTES`` of a long one.
 
     Args:
         order: Segments in order.
@@ -170,9 +170,9 @@ def _cut(texts: shingles.Texts, order: Ints, base: int) -> Iterator[Ints]:
     begin = start + turn * PIECE_BYTES
     until = np.minimum(begin + PIECE_BYTES, end)
     row = owner[which]
-    parts = np.stack([row + base, texts.offsets[row], start, end, begin, until], axis=1)
+    stretches = np.stack([row + base, texts.offsets[row], start, end, begin, until], axis=1)
     for low, high in grouped(until - begin, PIECE_BYTES):
-        yield np.ascontiguousarray(parts[low:high])
+        yield np.ascontiguousarray(stretches[low:high])
 
 
 def _refuse_long(offsets: Ints, unit: Unit, base: int) -> None:

@@ -25,8 +25,8 @@ class Spans:
     """int64 [spans, 5], as ``windows.cover`` gives them, in order."""
     report: pa.Table
     """The same as the part ``repeats``: offsets in characters, rows by their ids."""
-    parts: Ints
-    """The parts of texts that were read for it."""
+    stretches: Ints
+    """The stretches of texts that were read for it."""
     data: Bytes
 
     def cuts(self, base: int, count: int) -> dict[int, Cuts]:
@@ -44,20 +44,20 @@ class Spans:
         """The rows of which no word that was read lies outside of the spans."""
         if not len(self.found):
             return np.empty(0, np.int64)
-        rows, parts = self.found[:, 0], self.parts
+        rows, stretches = self.found[:, 0], self.stretches
         first = int(rows[0])
         inside = np.bincount(rows - first, self.found[:, 2] - self.found[:, 1])
-        mine = parts[(parts[:, 0] >= first) & (parts[:, 0] <= rows[-1])]
+        mine = stretches[(stretches[:, 0] >= first) & (stretches[:, 0] <= rows[-1])]
         read = np.bincount(mine[:, 0] - first, mine[:, 5] - mine[:, 4])
         likely = np.flatnonzero((inside > 0) & (2 * inside >= read)) + first
         return np.array([row for row in likely.tolist() if not self._words_left(row).any()], np.int64)
 
     def _words_left(self, row: int) -> NDArray[np.bool_]:
         """By byte of a row's text: whether it belongs to a word that was read and is in no span."""
-        parts, spans = _of_row(self.parts, row), _of_row(self.found, row)
-        origin = int(parts[0, 1])
-        words = np.zeros(int(parts[-1, 3]) - origin, np.bool_)
-        for begin, until in parts[:, 4:6].tolist():
+        stretches, spans = _of_row(self.stretches, row), _of_row(self.found, row)
+        origin = int(stretches[0, 1])
+        words = np.zeros(int(stretches[-1, 3]) - origin, np.bool_)
+        for begin, until in stretches[:, 4:6].tolist():
             words[begin - origin : until - origin] = twin.IS_WORD[self.data[begin:until]]
         for start, end in spans[:, 1:3].tolist():
             words[start:end] = False
@@ -69,13 +69,13 @@ def of(pieces: Pieces, unit: str) -> Spans:
     rows, data, writers = pieces.rows(), pieces.texts(), pieces.repeats.writers()
     texts = np.stack([rows["start"].to_numpy(), rows["end"].to_numpy()], axis=1)
     numbers = {name: number for number, name in enumerate(pieces.names())}
-    found, parts = [np.empty((0, 5), np.int64)], [np.empty((0, 6), np.int64)]
+    found, stretches = [np.empty((0, 5), np.int64)], [np.empty((0, 6), np.int64)]
     for piece in pieces.of(unit):
         repeats, _ = pieces.repeats.read(writers, numbers[piece], numbers[piece] + 1)
-        parts.append(pieces.parts(piece))
-        found.append(windows.cover(data, texts, parts[-1], repeats, pieces.words))
+        stretches.append(pieces.stretches(piece))
+        found.append(windows.cover(data, texts, stretches[-1], repeats, pieces.words))
     spans = np.concatenate(found)
-    return Spans(spans, _report(rows, data, spans), np.concatenate(parts), data)
+    return Spans(spans, _report(rows, data, spans), np.concatenate(stretches), data)
 
 
 def _report(rows: pa.Table, data: Bytes, spans: Ints) -> pa.Table:

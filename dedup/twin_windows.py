@@ -20,20 +20,20 @@ _ROLL, _SALT = _U(0xD6E8FEB86659FD93), _U(0xA24BAED4963EE407)
 _OFFSET = (1 << 32) - 1
 
 
-def windows(data: Bytes, parts: Ints, records: Words, words: int) -> int:
+def windows(data: Bytes, stretches: Ints, records: Words, words: int) -> int:
     """Fill ``records`` with the hash and place of every window; how many there are."""
     data, n = np.frombuffer(data, np.uint8), 0
-    for part in parts:
-        starts, _, hashes = _windows_of(data, part, words)
+    for stretch in stretches:
+        starts, _, hashes = _windows_of(data, stretch, words)
         records[n : n + len(starts), 0] = hashes
-        records[n : n + len(starts), 1] = _place(int(part[0]), starts - part[1])
+        records[n : n + len(starts), 1] = _place(int(stretch[0]), starts - stretch[1])
         n += len(starts)
     return n
 
 
-def _windows_of(data: Bytes, part: Ints, words: int) -> tuple[Ints, Ints, Words]:
-    """Start and end in ``data`` and hash of every window that begins in a part."""
-    _, _, start, end, begin, until = part.tolist()
+def _windows_of(data: Bytes, stretch: Ints, words: int) -> tuple[Ints, Ints, Words]:
+    """Start and end in ``data`` and hash of every window that begins in a stretch."""
+    _, _, start, end, begin, until = stretch.tolist()
     text = data[start:end]
     inside = np.concatenate([[False], twin.IS_WORD[text], [False]])
     edges = np.flatnonzero(inside[1:] != inside[:-1])
@@ -87,15 +87,15 @@ def firsts(records: Words, ranks: Ints, places: Words) -> None:
     places[order] = records[order[first[which]], 1]
 
 
-def cover(data: Bytes, texts: Ints, parts: Ints, repeats: Words, spans: Ints, words: int) -> int:
+def cover(data: Bytes, texts: Ints, stretches: Ints, repeats: Words, spans: Ints, words: int) -> int:
     """Fill ``spans``; how many there are."""
     data = np.frombuffer(data, np.uint8)
     repeats[:] = repeats[np.argsort(repeats[:, 0], kind="stable")]
     first_of = dict(repeats[::-1].tolist())
     n = 0
-    for part in parts:
-        row, origin = int(part[0]), int(part[1])
-        starts, ends, _ = _windows_of(data, part, words)
+    for stretch in stretches:
+        row, origin = int(stretch[0]), int(stretch[1])
+        starts, ends, _ = _windows_of(data, stretch, words)
         runs: list[Span] = []
         for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
             first = first_of.get(row << 32 | start - origin)
@@ -118,7 +118,7 @@ class Span(NamedTuple):
     first: int
     words: int
     number: int
-    """Of its first window within the part."""
+    """Of its first window within the stretch."""
 
 
 def _goes_on(data: Bytes, texts: Ints, run: Span, end: int) -> bool:

@@ -29,22 +29,24 @@ Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
 
 
-def windows(data: Bytes, parts: Ints, words: int) -> Words:
-    """The windows that begin in some parts of texts, in order.
+def windows(data: Bytes, stretches: Ints, words: int) -> Words:
+    """The windows that begin in some stretches of texts, in order.
 
     Args:
         data: Bytes of texts.
-        parts: int64 [parts, 6]: number of the row, then offsets into ``data``: where the row's text
+        stretches: int64 [stretches, 6]: number of the row, then offsets into ``data``: where the row's text
             starts, where the segment that windows may not leave starts and ends, and between which two
-            offsets windows begin.  A word that an offset cuts belongs to the part in which it begins.
+            offsets windows begin.  A word that an offset cuts belongs to the stretch in which it begins.
         words: Words per window.
 
     Returns:
         uint64 [windows, 2]: hash, place.
     """
-    room = int(((parts[:, 5] - parts[:, 4]) // 2 + 1).sum())  # no two words begin at neighbouring bytes
+    room = int(
+        ((stretches[:, 5] - stretches[:, 4]) // 2 + 1).sum()
+    )  # no two words begin at neighbouring bytes
     records = np.empty((room, 2), np.uint64)
-    return records[: engine.windows(data, parts, records, words)]
+    return records[: engine.windows(data, stretches, records, words)]
 
 
 def deal(records: Words, bins: int) -> tuple[Words, Ints]:
@@ -66,7 +68,7 @@ def firsts(records: Words, ranks: Ints) -> Words:
     return places
 
 
-def cover(data: Bytes, texts: Ints, parts: Ints, repeats: Words, words: int) -> Ints:
+def cover(data: Bytes, texts: Ints, stretches: Ints, repeats: Words, words: int) -> Ints:
     """The fewest spans that cover every window that stands elsewhere before.
 
     A span is a run of windows that stand in the same order elsewhere.  Its bytes were compared: a window
@@ -75,14 +77,14 @@ def cover(data: Bytes, texts: Ints, parts: Ints, repeats: Words, words: int) -> 
     Args:
         data: Bytes of texts.
         texts: int64 [rows, 2]: where each row's text starts and ends in ``data``.
-        parts: As for ``windows``, in order.
+        stretches: As for ``windows``, in order.
         repeats: uint64 [n, 2]: place, and the first place with its hash.  They are sorted by place.
 
     Returns:
         int64 [spans, 5]: row, start and end in bytes within its text, first place, number of words.
     """
     spans = np.empty((len(repeats), 5), np.int64)
-    return spans[: engine.cover(data, texts, parts, repeats, spans, words)].copy()
+    return spans[: engine.cover(data, texts, stretches, repeats, spans, words)].copy()
 
 
 def characters(data: Bytes, origins: Ints, ends: Ints) -> Ints:

@@ -29,15 +29,15 @@ def engine(request, monkeypatch):
 
 
 def whole(rows: list[bytes], cut: int = 1 << 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Texts laid end to end, where each starts and ends, and their parts of at most ``cut`` bytes."""
+    """Texts laid end to end, where each starts and ends, and their stretches of at most ``cut`` bytes."""
     ends = np.cumsum([len(row) for row in rows])
     bounds = np.stack([ends - [len(row) for row in rows], ends], axis=1)
-    parts = [
+    stretches = [
         (row, start, start, end, begin, min(begin + cut, end))
         for row, (start, end) in enumerate(bounds.tolist())
         for begin in range(start, max(end, start + 1), cut)
     ]
-    return np.frombuffer(b"".join(rows), np.uint8), bounds, np.array(parts, np.int64)
+    return np.frombuffer(b"".join(rows), np.uint8), bounds, np.array(stretches, np.int64)
 
 
 def read(text: bytes, words: int) -> list[tuple[int, int, bytes]]:
@@ -49,13 +49,13 @@ def read(text: bytes, words: int) -> list[tuple[int, int, bytes]]:
 
 def spans_of(rows: list[bytes], words: int, cut: int = 1 << 30, ranks=None, weak: int = 0) -> np.ndarray:
     """The spans of some texts, with hashes of which ``weak`` bits are taken away."""
-    data, bounds, parts = whole(rows, cut)
-    records = windows.windows(data, parts, words)
+    data, bounds, stretches = whole(rows, cut)
+    records = windows.windows(data, stretches, words)
     records[:, 0] >>= np.uint64(weak)
     firsts = windows.firsts(records, np.arange(len(rows)) if ranks is None else ranks)
     again = firsts != records[:, 1]
     repeats = np.stack([records[again, 1], firsts[again]], axis=1)
-    return windows.cover(data, bounds, parts, repeats, words)
+    return windows.cover(data, bounds, stretches, repeats, words)
 
 
 def covered(rows: list[bytes], spans: np.ndarray) -> list[set[int]]:
@@ -79,12 +79,12 @@ def expected(rows: list[bytes], words: int, ranks: list[int]) -> list[set[int]]:
 @settings(deadline=None, max_examples=80)
 @given(texts, st.integers(1, 4), st.sampled_from([1, 7, 1 << 30]))
 def test_the_kernel_gives_the_twins_windows_firsts_and_spans(rows, words, cut):
-    data, _, parts = whole(rows, cut)
+    data, _, stretches = whole(rows, cut)
     answers = []
     for engine in (windows.engine, twin_windows):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(windows, "engine", engine)
-            records = windows.windows(data, parts, words)
+            records = windows.windows(data, stretches, words)
             dealt, sizes = windows.deal(records, 8)
             ends = np.arange(len(data) + 1)
             counts = windows.characters(data, np.zeros(len(ends), np.int64), ends)
@@ -111,8 +111,10 @@ def test_spans_cover_what_a_reader_of_everything_finds_and_nothing_else(rows, wo
 @settings(deadline=None, max_examples=100)
 @given(texts, st.integers(1, 3), st.integers(1, 30))
 def test_a_text_that_is_read_in_parts_has_the_same_windows_and_repeats(rows, words, cut):
-    data, _, parts = whole(rows, cut)
-    assert np.array_equal(windows.windows(data, parts, words), windows.windows(data, whole(rows)[2], words))
+    data, _, stretches = whole(rows, cut)
+    assert np.array_equal(
+        windows.windows(data, stretches, words), windows.windows(data, whole(rows)[2], words)
+    )
     assert covered(rows, spans_of(rows, words, cut)) == covered(rows, spans_of(rows, words))
 
 
@@ -148,12 +150,12 @@ def test_words_longer_than_a_chunk_and_texts_of_blanks_are_windows_like_any_othe
 
 
 def test_sizes_that_do_not_fit_are_refused():
-    data, bounds, parts = whole([b"a b c"])
+    data, bounds, stretches = whole([b"a b c"])
     with pytest.raises(ValueError, match="sizes"):
-        windows.windows(data, parts + 3, 1)
+        windows.windows(data, stretches + 3, 1)
     with pytest.raises(ValueError, match="sizes"):
-        windows.windows(data, parts, 5000)
+        windows.windows(data, stretches, 5000)
     with pytest.raises(ValueError, match="sizes"):
         windows.firsts(np.array([[1, 5 << 32]], np.uint64), np.zeros(5, np.int64))
     lost = np.array([[0, 9 << 32], [2, 4 << 32]], np.uint64)
-    assert len(windows.cover(data, bounds, parts, lost, 1)) == 0
+    assert len(windows.cover(data, bounds, stretches, lost, 1)) == 0
