@@ -273,7 +273,7 @@ class Output:
         name = f"{part}/{unit}.parquet" if part else f"{unit}.parquet"
         final = self.path / name
         final.parent.mkdir(parents=True, exist_ok=True)
-        aside = _aside(final)
+        aside = unfinished(final)
         write_parquet(aside, rows)
         return self._publish(aside, final, rows.num_rows)
 
@@ -282,7 +282,7 @@ class Output:
         named = part if "." in part else (f"{part}/{unit}" if part else unit) + (".npy" if is_array else "")
         final = self.path / named
         final.parent.mkdir(parents=True, exist_ok=True)
-        aside = _aside(final)
+        aside = unfinished(final)
         if isinstance(content, np.ndarray):
             with aside.open("wb") as file:
                 np.save(file, content)
@@ -398,13 +398,13 @@ def _reasons(rows: pa.Table) -> Counter[str]:
     return Counter({row["values"]: row["counts"] for row in counts})
 
 
-def _aside(final: Path) -> Path:
+def unfinished(final: Path) -> Path:
     """A name of this process's own: a worker that outlives a killed run by a moment disturbs nobody."""
-    return final.with_name(f".{final.name}.{os.getpid()}.part")
+    return final.with_name(f".{final.name}.{os.uname().nodename}.{os.getpid()}.part")
 
 
 def write_aside(final: Path, content: bytes) -> None:
-    aside = _aside(final)
+    aside = unfinished(final)
     with aside.open("wb") as file:
         file.write(content)
         file.flush()

@@ -1,4 +1,5 @@
-"""One TOML file describes a run: the table ``[dedup.scan]`` holds the settings of ``dedup scan``.
+"""One TOML file describes a run: the table ``[dedup.scan]`` holds the settings of ``dedup scan``, and
+``[executor]`` says who runs the passes of all verbs.
 
 Every verb has the form ``stage verb SRC… DST --run FILE``.  A flag wins over the file, the file over
 the default.  Answers go to stdout, progress and the closing table to stderr.  What the person at the
@@ -13,12 +14,15 @@ import logging
 import os
 import sys
 import tomllib
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.config import Toml
 
+from executors import config
+from executors.config import Kind
 from refusal import VERSION, Refusal
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ def stage(name: str, about: str) -> App:
     def launch(
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
         run: Annotated[Path | None, Parameter(help="Run file; flags given here win over it.")] = None,
+        executor: Annotated[Kind | None, Parameter(help="Who runs the passes: docs/executors.md.")] = None,
     ) -> None:
         logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", datefmt="[%X]")
         for chatty in ("httpx", "httpcore", "datasets", "transformers", "filelock"):
@@ -50,7 +55,8 @@ def stage(name: str, about: str) -> App:
             if run is not None:
                 _check(run, app)
                 app.config = Toml(run, root_keys=name, search_parents=False)
-            result = app(words)
+            with _executor(run, executor, " ".join((name, *words[:1]))):
+                result = app(words)
         except Refusal as refusal:
             _stop(f"{name}: {refusal}", 1)
         except KeyboardInterrupt:
@@ -105,6 +111,7 @@ def _check(run: Path, app: App) -> None:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refusal(f"{run} is not TOML: {error}.") from None
+    tables.pop("executor", None)  # its reader checks it
     for stage_name, verb_tables in tables.items():
         inner = verb_tables.values() if isinstance(verb_tables, dict) else [None]
         if not all(isinstance(table, dict) for table in inner):
@@ -115,6 +122,20 @@ def _check(run: Path, app: App) -> None:
     mine = tables.get(app.name[0], {})
     if stray := sorted(set(mine) - set(verbs)):
         raise Refusal(f"{run} has [{app.name[0]}.{stray[0]}], but the verbs are: {', '.join(verbs)}.")
+
+
+def _executor(run: Path | None, kind: Kind | None, verb: str) -> AbstractContextManager[None]:
+    """Who runs the passes of this verb.  datatrove is imported only if it is asked for."""
+    settings = config.read(run, kind)
+    if settings.kind == "processes":
+        return nullcontext()
+    try:
+        from executors import launch
+    except ModuleNotFoundError as missing:
+        raise Refusal(
+            f"[executor] kind {settings.kind} needs {missing.name}: pip install 'fathom-coder[executors]'."
+        ) from None
+    return launch.running(settings, verb)
 
 
 def _stop(message: str, code: int) -> None:

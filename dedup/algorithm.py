@@ -270,6 +270,6 @@ def _clusters(dropped: pl.DataFrame, heads: pl.DataFrame) -> pl.DataFrame:
 
 
 def _publish(frame: pl.DataFrame, final: Path) -> None:
-    aside = final.with_name(f".{final.name}.part")
+    aside = corpus.unfinished(final)
     frame.write_parquet(aside, row_group_size=1 << 16)
     aside.replace(final)

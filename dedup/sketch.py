@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+import corpus
 import passes
 from dedup import kernel, shingles
 from dedup.config import Scan
@@ -180,6 +181,6 @@ def _publish_repos(repos: dict[str, Words], final: Path) -> None:
 
 
 def _publish(table: pl.DataFrame, final: Path) -> None:
-    aside = final.with_name(f".{final.name}.part")
+    aside = corpus.unfinished(final)
     table.write_parquet(aside, compression="zstd", compression_level=1, statistics=False)
     aside.replace(final)

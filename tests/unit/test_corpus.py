@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
 def write_to_full_device(tmp_path: Path) -> None:
     with corpus.building(tmp_path / "t", "edges", made_by="test", settings={}) as out:
         assert isinstance(out, corpus.Output)
-        corpus._aside(tmp_path / "t/one.parquet").symlink_to("/dev/full")
+        corpus.unfinished(tmp_path / "t/one.parquet").symlink_to("/dev/full")
         out.write("one", {"": edges()}, came_in=1)
         out.seal()
 

@@ -33,7 +33,7 @@ def test_every_file_of_the_tree_is_in_the_readme_and_every_name_there_exists() -
             listed.add(name)
         else:
             listed.add(folder + name)
-    code = [p for s in ("crawl", "dedup", "train", "evals") for p in (ROOT / s).rglob("*.py")]
+    code = [p for s in ("crawl", "dedup", "train", "evals", "executors") for p in (ROOT / s).rglob("*.py")]
     code += list(ROOT.glob("*.py"))
     present = {p.relative_to(ROOT).as_posix() for p in code if p.name != "__init__.py"}
     assert present <= listed, f"not in the README's tree: {sorted(present - listed)}"
