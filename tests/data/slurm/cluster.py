@@ -28,7 +28,7 @@ def sbatch(*words: str) -> None:
     first, last = options["array"].partition("%")[0].split("-")
     exported = dict(re.findall(r"(RUN_OFFSET)=(\d+)", " ".join(words)))
     node = subprocess.Popen(
-        [sys.executable, __file__, "node", str(job), first, last, options["output"]],
+        [sys.executable, str(Path(__file__).resolve()), "node", str(job), first, last, options["output"]],
         env=os.environ | exported | {"SLURM_NODELIST": "here", "SLURM_ARRAY_JOB_ID": str(number)},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
