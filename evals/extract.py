@@ -60,6 +60,12 @@ def contest(problem: Problem, completion: str) -> str:
     return found[1] if found else completion
 
 
+def solution(problem: Problem, completion: str) -> str:
+    """The first Python block that defines ``solution()``, as in DeepSeek's PAL-Math script; or nothing."""
+    found = re.search(r"```python\n(.*?def solution\(\):\n.*?)```", completion, re.DOTALL)
+    return found[1] if found else ""
+
+
 _TAGS = {
     "csharp": ("c#", "cs"),
     "bash": ("sh", "shell"),
@@ -102,4 +108,5 @@ EXTRACT: dict[str, Callable[[Problem, str], str]] = {
     "evalplus": evalplus,
     "lm_eval": lm_eval,
     "contest": contest,
+    "solution": solution,
 }

@@ -12,12 +12,21 @@ from typing import Any
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _PACKAGES = "/packages"
 
+# fmt: off
+PACKAGES = (
+    "numpy", "sympy", "mpmath", "antlr4", "pandas", "dateutil", "six", "pytz", "tzdata", "scipy", "sklearn",
+    "joblib", "threadpoolctl", "narwhals",
+)
+# fmt: on
+"""What Python programs may import beside the standard library, where it is installed: DeepSeek's import
+header needs numpy, the programs of MATH sympy, DS-1000 pandas, scipy, scikit-learn and what these import."""
+
 
 def view(*, walls: bool, tools: Mapping[str, str] | None = None, warm: Sequence[str] = ()) -> dict[str, Any]:
     """Host paths by their path inside, what is hidden of them, and the slot's own import path.
 
-    To be seen: the interpreter, its libraries, numpy; for programs of other languages their tools in
-    numpy's place.  Not to be seen: other installed packages, one of which holds HumanEval's answers.
+    To be seen: the interpreter, its libraries, ``PACKAGES``; for programs of other languages their tools
+    in their place.  Not to be seen: other installed packages, one of which holds HumanEval's answers.
 
     Args:
         tools: What programs of another language read, as host paths by their path inside.
@@ -27,10 +36,10 @@ def view(*, walls: bool, tools: Mapping[str, str] | None = None, warm: Sequence[
     path = [sysconfig.get_path("stdlib"), str(sysconfig.get_config_var("DESTSHARED"))]
     readable = _outermost({found: found for found in paths} | dict(tools or {}))
     if tools is None:
-        numpy = _numpy()
+        seen = packages()
         # Under a name of their own: the environment may lie below /tmp, where programs write.
-        readable |= {f"{_PACKAGES}/{one.name}": str(one) for one in numpy}
-        path += [_PACKAGES if walls else str(numpy[0].parent)] if numpy else []
+        readable |= {f"{_PACKAGES}/{name}": str(place) for name, place in seen.items()}
+        path += [_PACKAGES] if walls else sorted({str(place.parent) for place in seen.values()})
     patterns = ("*-packages", "python*/*-packages")
     hidden = {str(found) for above in readable for one in patterns for found in Path(above).glob(one)}
     shown = {"readable": readable, "hidden": sorted(hidden), "path": path}
@@ -46,10 +55,15 @@ def _outermost(paths: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _numpy() -> list[Path]:
-    """The package's directory and that of its libraries, where numpy is installed."""
-    found = importlib.util.find_spec("numpy")
-    if found is None or found.origin is None:
-        return []
-    package = Path(found.origin).parent
-    return [one for one in (package, package.with_name("numpy.libs")) if one.is_dir()]
+def packages() -> dict[str, Path]:
+    """The packages of ``PACKAGES`` that are installed, with their shared libraries, by their file names."""
+    found: dict[str, Path] = {}
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            continue
+        place = Path(spec.origin)
+        place = place.parent if spec.submodule_search_locations else place
+        libraries = place.with_name(f"{name}.libs")
+        found |= {one.name: one for one in (place, libraries) if one.exists()}
+    return found

@@ -12,7 +12,7 @@ from typing import Protocol
 from evals.config import Problems
 from evals.data import Source
 from evals.sandbox import Test
-from evals.suites import evalplus, humaneval, infilling, instruct, leetcode, mbpp, multiple, santacoder
+from evals.suites import evalplus, humaneval, infilling, instruct, leetcode, mbpp, multiple, pal, santacoder
 from evals.suites.likeness import Match
 from evals.suites.problem import Problem
 
@@ -82,8 +82,9 @@ PROGRAMS: Mapping[str, ProgramSuite] = {
     **evalplus.SUITES,
     **infilling.SUITES,
     **leetcode.SUITES,
+    **pal.SUITES,
 }
-APART: Set[str] = set(evalplus.SUITES)
+APART: Set[str] = {*evalplus.SUITES, *pal.SUITES}
 """Suites of programs whose test runs apart from them or not at all."""
 LANGUAGES: Mapping[str, LanguageSuite] = {
     **{f"multiple-{name}": language for name, language in multiple.languages(multiple.Language).items()},
