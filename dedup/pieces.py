@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -102,12 +103,11 @@ class Pieces:
 
 def lay_out(source: Source, how: How, order: Order, pieces: Pieces, name: str) -> None:
     """Do one unit."""
-    unit, columns = source.unit(name), source.columns
+    unit, columns, numbers = source.unit(name), source.columns, count(1)
     named = (columns.id, columns.repo, columns.level)
     wanted = dict.fromkeys([*how.columns(columns), *named, *order.columns])
     none = facts_of(source, order, unit, 0, source.schema.empty_table(), False)
     frames = [none.with_columns(start=pl.lit(0, pl.Int64), end=pl.lit(0, pl.Int64))]
-    count = 0
     for folder in (pieces.work / "stretches" / name, pieces.work / "rows"):
         folder.mkdir(parents=True, exist_ok=True)
     with pieces.texts_file.open("ab") as file:
@@ -115,22 +115,22 @@ def lay_out(source: Source, how: How, order: Order, pieces: Pieces, name: str) -
             facts = facts_of(source, order, unit, base, table, False)  # refuses odd text
             texts = shingles.texts_of(table, columns, how)
             _refuse_long(texts.offsets, unit, base)
-            moved = _append(file, texts.data[texts.offsets[0] : texts.offsets[-1]]) - int(texts.offsets[0])
             segments = _in_order(texts, unit, base)
-            for stretches in _cut(texts, segments, unit.base + base):
-                count += 1
-                piece = f"{name}/{count:05d}"
-                records = windows.windows(texts.data, stretches, pieces.words)
-                pieces.windows.write(piece, [windows.deal(records, pieces.bins)])
-                np.save(pieces.work / "stretches" / piece, stretches + np.array([0, *[moved] * 5]))
-            places = {
-                "start": pl.Series(texts.offsets[:-1] + moved),
-                "end": pl.Series(texts.offsets[1:] + moved),
-            }
-            frames.append(facts.with_columns(**places))
+            moved = _append(file, texts.data[texts.offsets[0] : texts.offsets[-1]]) - int(texts.offsets[0])
+            for stretches, number in zip(_cut(texts, segments, unit.base + base), numbers, strict=False):
+                _write_piece(pieces, f"{name}/{number:05d}", texts.data, stretches, moved)
+            start, end = pl.Series(texts.offsets[:-1] + moved), pl.Series(texts.offsets[1:] + moved)
+            frames.append(facts.with_columns(start=start, end=end))
     aside = pieces.unit_file(name).with_suffix(".part")
     pl.concat(frames).write_parquet(aside)
     aside.replace(pieces.unit_file(name))
+
+
+def _write_piece(pieces: Pieces, piece: str, data: Bytes, stretches: Ints, moved: int) -> None:
+    """The windows of a piece, and its stretches: in ``texts.u8`` all lies ``moved`` bytes further on."""
+    records = windows.windows(data, stretches, pieces.words)
+    pieces.windows.write(piece, [windows.deal(records, pieces.bins)])
+    np.save(pieces.work / "stretches" / piece, stretches + np.array([0, *[moved] * 5]))
 
 
 def _append(file: BinaryIO, data: Bytes) -> int:
@@ -147,7 +147,7 @@ def _append(file: BinaryIO, data: Bytes) -> int:
 
 def _in_order(texts: shingles.Texts, unit: Unit, base: int) -> Ints:
     """The segments in order of where they start; refuses some that overlap."""
-    order = np.argsort(texts.starts, kind="stable")
+    order = np.lexsort((texts.ends, texts.starts))
     wrong = np.flatnonzero(texts.starts[order][1:] < texts.ends[order][:-1])
     if len(wrong):
         row = int(np.searchsorted(texts.rows, order[wrong[0]], side="right")) - 1
