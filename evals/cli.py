@@ -13,7 +13,7 @@ from cyclopts import Parameter
 import corpus
 import evals
 import runfile
-from evals.config import Explain, Judge, Problems, Report, Run, Sample
+from evals.config import Crossfile, Explain, Judge, Problems, Report, Run, Sample
 
 app = runfile.stage("evals", evals.__doc__ or "")
 
@@ -125,6 +125,19 @@ def doctor() -> int:
     lines, sound = checking.examine()
     print("\n".join(lines))
     return 0 if sound else 1
+
+
+@app.command
+def crossfile(src: Path, dst: Path, /, *, settings: Crossfile = Crossfile()) -> corpus.Table:
+    """Cut problems of cross-file completion out of held-out repos of a crawl.
+
+    Args:
+        src: The documents that crawl order wrote.
+        dst: The folder to write line_completion.jsonl to: DIR/crossfile, for evals problems --data DIR.
+    """
+    from evals import crossfile as cutting
+
+    return cutting.write_crossfile(src, dst, settings)
 
 
 @app.command

@@ -119,6 +119,15 @@ class Run:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class Crossfile:
+    one_in: int = 20
+    """Hold out one repo in so many, by a hash of its name."""
+    per_repo: int = 8
+    """Most problems of a repo and language."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class Report:
     samples: int = 1000
     """Samples shown in full; the first one of every problem comes first, all are counted."""
@@ -140,11 +149,12 @@ _RANGES: dict[type, dict[str, tuple[float, float]]] = {
     },
     Judge: _PROGRAM | {"seconds": (0, 86_400.0), "k": (1, math.inf)},
     Run: _PROGRAM,
+    Crossfile: {"one_in": (1, math.inf), "per_repo": (1, math.inf)},
     Report: {"samples": (0, math.inf), "characters": (1, math.inf)},
 }
 
 
-def check(settings: Sample | Judge | Run | Report) -> None:
+def check(settings: Sample | Judge | Run | Report | Crossfile) -> None:
     """Refuse a number that makes no sense, by its name."""
     from corpus import Refusal
 

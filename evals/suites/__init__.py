@@ -12,7 +12,18 @@ from typing import Protocol
 from evals.config import Problems
 from evals.data import Source
 from evals.sandbox import Test
-from evals.suites import evalplus, humaneval, infilling, instruct, leetcode, mbpp, multiple, pal, santacoder
+from evals.suites import (
+    crosscodeeval,
+    evalplus,
+    humaneval,
+    infilling,
+    instruct,
+    leetcode,
+    mbpp,
+    multiple,
+    pal,
+    santacoder,
+)
 from evals.suites.likeness import Match
 from evals.suites.problem import Problem
 
@@ -90,5 +101,5 @@ LANGUAGES: Mapping[str, LanguageSuite] = {
     **{f"multiple-{name}": language for name, language in multiple.languages(multiple.Language).items()},
     **{f"instruct-{name}": language for name, language in instruct.languages().items()},
 }
-TEXTS: Mapping[str, TextSuite] = santacoder.SUITES
+TEXTS: Mapping[str, TextSuite] = {**santacoder.SUITES, **crosscodeeval.SUITES}
 SUITES: Mapping[str, Suite] = {**PROGRAMS, **LANGUAGES, **TEXTS}
