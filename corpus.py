@@ -50,6 +50,9 @@ ROW_GROUP_BYTES = 64 << 20
 """Row groups are cut by bytes: whole repositories in one row group overflowed the 2 GB offsets of
 other corpora (stack-v3-train, discussion 1)."""
 
+LONG = 1024
+"""Bytes a value, on average, above which a column holds texts and not names."""
+
 LOCK = ".fathom.lock"
 
 
@@ -371,9 +374,18 @@ def conform(rows: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
 
 def write_parquet(path: Path, rows: pa.Table) -> None:
     """zstd parquet whose row groups stay under ``ROW_GROUP_BYTES`` of data (or hold a single row)."""
-    with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, rows.schema, compression="zstd", **encodings(rows)) as writer:
         for group in _groups(rows):
             writer.write_table(group)
+
+
+def encodings(rows: pa.Table) -> dict[str, Any]:
+    """Options of a parquet writer: long values are neither put into a dictionary nor ranked as least and
+    greatest, for both copy them, and a value may be a text of a gigabyte."""
+    if any(pa.types.is_nested(kind) for kind in rows.schema.types):
+        return {}  # columns inside of others are not told apart here
+    short = [name for name in rows.column_names if rows[name].nbytes <= LONG * max(1, rows.num_rows)]
+    return {"use_dictionary": short or False, "write_statistics": short or False}
 
 
 def rejects(rows: Iterable[tuple[str, str, str | None, int, int]], verb: str) -> pa.Table:

@@ -373,6 +373,37 @@ static unsigned row_round(Row *row, uint64_t *bins, uint64_t round, const uint8_
     return filled;
 }
 
+/* Gather the distinct shingles of a long row into `held`: how many, SIZE_MAX if there is no room for all.
+ * Only rows of few different shingles leave bins empty, and what is tried for each empty bin must not cost
+ * the length of a text that says the same a billion times.  Slots are salted as in `intersect`. */
+static size_t row_distinct(Row *row)
+{
+    uint32_t *const slots = calloc(2 * HELD, sizeof *slots); /* places in `held`, from 1 */
+    const uint64_t salt = mix((uint64_t)(uintptr_t)slots) | 1;
+    size_t n = slots ? 0 : SIZE_MAX;
+    for (size_t s = row->first; s < row->stop && n != SIZE_MAX; s++) {
+        Reader reader;
+        reader_open(&reader, row->data + row->starts[s], row->data + row->ends[s], row->ngram);
+        while (!reader.done && n != SIZE_MAX) {
+            const size_t more = reader_next(&reader, row->chunk);
+            for (size_t i = 0; i < more && n != SIZE_MAX; i++) {
+                size_t at = (size_t)(row->chunk[i] * salt >> 40) & (2 * HELD - 1);
+                while (slots[at] && row->held[slots[at] - 1] != row->chunk[i])
+                    at = (at + 1) & (2 * HELD - 1);
+                if (slots[at])
+                    continue;
+                if (n < HELD) {
+                    row->held[n++] = row->chunk[i];
+                    slots[at] = (uint32_t)n;
+                } else
+                    n = SIZE_MAX;
+            }
+        }
+    }
+    free(slots);
+    return n;
+}
+
 static uint64_t sketch_row(Row *row, uint64_t *bins)
 {
     uint64_t count = 0;
@@ -391,7 +422,9 @@ static uint64_t sketch_row(Row *row, uint64_t *bins)
             count += n;
         }
     }
-    const size_t held = count <= HELD ? (size_t)count : SIZE_MAX;
+    size_t held = count <= HELD ? (size_t)count : SIZE_MAX;
+    if (held == SIZE_MAX && filled < K)
+        held = row_distinct(row);
     for (uint64_t round = 1; count && filled < K && round < ROUNDS; round++)
         filled += row_round(row, bins, round, NULL, held);
     if (count && filled < K) {

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
 
+import corpus
 from corpus import Refusal
 
 log = logging.getLogger(__name__)
@@ -57,23 +59,33 @@ def _converted(batches: Iterable[pa.RecordBatch], final: Path) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     aside = final.with_name(f".{final.name}.part")
     writer: pq.ParquetWriter | None = None
-    held: list[pa.RecordBatch] = []
     try:
-        for batch in batches:
-            writer = writer or pq.ParquetWriter(aside, batch.schema, compression="zstd")
-            held.append(batch)
-            if sum(part.nbytes for part in held) >= GROUP_BYTES:
-                writer.write_table(pa.Table.from_batches(held))
-                held = []
+        for table in _joined(batches):
+            writer = writer or pq.ParquetWriter(
+                aside, table.schema, compression="zstd", **corpus.encodings(table)
+            )
+            writer.write_table(table)
         if writer is None:
             raise Refusal(f"{final.stem}: there are no rows in it: leave it out.")
-        if held:
-            writer.write_table(pa.Table.from_batches(held))
     finally:
         if writer is not None:
             writer.close()
     aside.replace(final)
     return final
+
+
+def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches taken together up to about ``GROUP_BYTES``."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.nbytes
+        if size >= GROUP_BYTES:
+            yield pa.Table.from_batches(held)
+            held, size = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def _arrow(path: Path) -> Iterator[pa.RecordBatch]:
@@ -132,17 +144,25 @@ def _folder(path: Path, files: list[Path]) -> Iterator[pa.RecordBatch]:
         name = file.relative_to(path)
         if any(part.startswith(".") for part in name.parts) or file.is_symlink():
             continue
-        raw = file.read_bytes()
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError:
-            text = "\0"
-        if "\0" in text:
+        text = _text_of(file)
+        if text is None:
             passed += 1
             continue
-        yield pa.record_batch([[name.as_posix()], [name.as_posix()], [text]], schema=schema)
+        yield pa.record_batch([[name.as_posix()], [name.as_posix()], text], schema=schema)
     if passed:
         log.info("%s: %s files are not UTF-8 text and were passed over", path, f"{passed:,}")
+
+
+def _text_of(file: Path) -> pa.Array | None:
+    """The one text of a file, as it was read and not copied; None if it is binary or not UTF-8."""
+    raw = file.read_bytes()
+    ends = pa.py_buffer(np.array([0, len(raw)]))
+    text = pa.Array.from_buffers(pa.large_string(), 1, [None, ends, pa.py_buffer(raw)])
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return None
+    return None if b"\0" in raw else text
 
 
 def _first_line(error: BaseException) -> str:

@@ -27,8 +27,8 @@ Ints = NDArray[np.int64]
 class Comparer(Protocol):
     """Knows the texts."""
 
-    def similarity(self, left: int, right: int, /) -> float:
-        """Exact similarity of two rows."""
+    def first_similar(self, row: int, others: bytes, threshold: float, /) -> tuple[int, float]:
+        """The place of the first of ``others`` (uint32) that is similar to ``row``, or -1; how similar."""
 
 
 class Choice(NamedTuple):
@@ -59,11 +59,7 @@ def choose(
     """
 
     def compare(row: int, others: bytes) -> tuple[int, float]:
-        for place, other in enumerate(memoryview(others).cast("I")):
-            similarity = texts.similarity(row, other)
-            if similarity >= threshold - 1e-9:
-                return place, similarity
-        return -1, 0.0
+        return texts.first_similar(row, others, threshold)
 
     found = kernel.choose(
         signatures,

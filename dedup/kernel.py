@@ -6,6 +6,7 @@ All arrays are C-contiguous and of the types that ``twin.py`` states; ``COMPILED
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -99,6 +100,24 @@ def choose(
         signatures, slots, settled, keepers, similarities, exact, bands, rows, *limits, bucket, compare
     )
     return keepers, similarities, exact
+
+
+def first_similar(
+    members: Ints,
+    bounds: Ints,
+    bases: Ints,
+    starts: Ints,
+    files: NDArray[np.int32],
+    others: bytes,
+    item: int,
+    threshold: float,
+    opened: Callable[[int], None],
+) -> tuple[int, float]:
+    """The place of the first of ``others`` that is similar to an item, or -1; see ``twin.first_similar``."""
+    found: tuple[int, float] = engine.first_similar(
+        members, bounds, bases, starts, files, others, item, threshold, opened
+    )
+    return found
 
 
 def similarity(left: Any, right: Any) -> float:

@@ -54,14 +54,15 @@ def facts_of(
 
 def refuse_twins(rows: pl.DataFrame) -> None:
     """Refuse ids that stand for more than one row of a scan, or for another text in the index."""
-    twice = rows.filter(pl.struct("batch", "id").is_duplicated())["id"]
+    shared = rows.filter(pl.col("id").is_duplicated()).select("batch", "id", "hash_high", "hash_low")
+    twice = shared.filter(pl.struct("batch", "id").is_duplicated())["id"]
     if len(twice):
         raise Refusal(
             f"id {twice.sort()[0]} stands for more than one row ({len(twice):,} rows share ids): "
             "name a column of unique ids with --id, or make them unique."
         )
-    shared = rows.filter(pl.col("id").is_duplicated()).select("id", "hash_high", "hash_low").unique()
-    other = shared.filter(pl.col("id").is_duplicated())["id"].unique().sort()
+    texts = shared.select("id", "hash_high", "hash_low").unique()
+    other = texts.filter(pl.col("id").is_duplicated())["id"].unique().sort()
     if len(other):
         raise Refusal(
             f"id {other[0]} stands for another text in the index ({len(other):,} such ids): "

@@ -43,11 +43,11 @@ class Sketches:
 
     @cached_property
     def rows(self) -> pl.DataFrame:
-        """One row for every row of the source, in their order, with its number as ``row``."""
+        """What ranks and names every row of the source, in their order, with its number as ``row``."""
         frames = [
-            pl.read_parquet(self.work / "rows" / unit.sketched, glob=False).with_columns(
-                batch=pl.lit(unit.batch, pl.Int32)
-            )
+            pl.read_parquet(self.work / "rows" / unit.sketched, glob=False)
+            .drop("files", "bytes")
+            .with_columns(batch=pl.lit(unit.batch, pl.Int32))
             for unit in self.source.units
         ]
         return pl.concat(frames, how="vertical_relaxed").with_row_index("row")

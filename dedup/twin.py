@@ -212,6 +212,45 @@ def choose(
                     kept[key].append(row)
 
 
+def first_similar(
+    members: Ints,
+    bounds: Ints,
+    bases: Ints,
+    starts: Ints,
+    files: NDArray[np.int32],
+    others: bytes,
+    item: int,
+    threshold: float,
+    opened: Callable[[int], None],
+) -> tuple[int, float]:
+    """The place of the first of ``others`` that is similar to an item, or -1; the last similarity found.
+
+    Args:
+        members: Item i consists of the rows ``members[bounds[i]:bounds[i + 1]]``.
+        bases: The first row of each unit.
+        starts: int64 [rows, 2]: where the shingles of a row start and end in the file of its unit.
+        files: Descriptors by unit; ``opened`` fills in one that is below 0, and the starts of its rows.
+        others: Items, uint32.
+    """
+
+    def load(number: int) -> Words:
+        parts = [np.empty(0, np.uint64)]
+        for row in members[bounds[number] : bounds[number + 1]].tolist():
+            unit = int(np.searchsorted(bases, row, "right")) - 1
+            if files[unit] < 0:
+                opened(unit)
+            start, end = starts[row].tolist()
+            parts.append(np.frombuffer(os.pread(files[unit], 8 * (end - start), 8 * start), np.uint64))
+        return np.concatenate(parts)
+
+    mine, found = load(item), 0.0
+    for place, other in enumerate(np.frombuffer(others, np.uint32).tolist()):
+        found = similarity(mine, load(other))
+        if found >= threshold:
+            return place, found
+    return -1, found
+
+
 def similarity(left: Words, right: Words) -> float:
     """|A and B| / |A or B| of two sets of shingles; 1 for two empty ones."""
     x, y = np.unique(np.frombuffer(left, np.uint64)), np.unique(np.frombuffer(right, np.uint64))

@@ -26,6 +26,12 @@ class Sets:
         self.asked += 1
         return len(self.sets[a] & self.sets[b]) / len(self.sets[a] | self.sets[b])
 
+    def first_similar(self, row: int, others: bytes, threshold: float) -> tuple[int, float]:
+        for place, other in enumerate(memoryview(others).cast("I")):
+            if (found := self.similarity(row, other)) >= threshold - 1e-9:
+                return place, found
+        return -1, 0.0
+
 
 def brute_force(texts: Sets, threshold: float) -> list[int]:
     kept: list[int] = []
