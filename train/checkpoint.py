@@ -1,8 +1,9 @@
-"""Checkpoints of a run: written aside, published by a rename, checked by hash before they are believed.
+"""Checkpoints of a run: written aside while training goes on, published by a rename, checked by hash.
 
 A kill at any moment leaves either the new checkpoint or the one before.  The newest whole one counts;
 there is no pointer file that could lie.  A checkpoint is weights, optimizer states and the number of
-steps done: the order of the data is a function of the step and needs no state.
+steps done: the order of the data is a function of the step and needs no state.  Every process writes its
+shards; any number of processes reads them (torch.distributed.checkpoint).
 """
 
 from __future__ import annotations
@@ -11,56 +12,98 @@ import json
 import logging
 import os
 import shutil
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 
 import corpus
+from corpus import Refusal
+from train.shard import Group
 
 log = logging.getLogger(__name__)
+
+warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # as in a run of one process
 
 KEPT = 2
 """Checkpoints that stay: the newest and, in case it is damaged, the one before."""
 
 
-def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Publish ``state`` after ``step`` steps as ``folder/step-<step>`` and drop old ones."""
-    final = folder / f"step-{step:08d}"
-    aside = folder / f".{final.name}.part"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    torch.save(state, aside / "state.pt")
-    facts = {"step": step, "bytes": (aside / "state.pt").stat().st_size, "sha256": _sync(aside / "state.pt")}
-    (aside / "manifest.json").write_text(json.dumps(facts))
-    _sync(aside / "manifest.json")
-    shutil.rmtree(final, ignore_errors=True)
-    aside.rename(final)
-    for old in _found(folder)[:-KEPT]:
-        shutil.rmtree(old)
-    return final
+class Saver:
+    """Writes checkpoints of one run, one at a time, in the background."""
+
+    def __init__(self, folder: Path, group: Group) -> None:
+        self._folder, self._group = folder, group
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Copy ``state`` after ``step`` steps and begin to write it, once the save before has ended."""
+        self.wait()
+        aside = self._folder / f".step-{step:08d}.part"
+        if self._group.rank == 0:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+        self._group.told("cleared")
+        alone = self._group.size == 1
+        written = dcp.async_save(state, checkpoint_id=aside, process_group=self._group.saving, no_dist=alone)
+        assert isinstance(written, Future)
+        self._pending = self._thread.submit(self._publish, written, aside, step)
+
+    def wait(self) -> None:
+        """Until the last save is published; refuses if it could not be written."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            pending.result()
+        except (OSError, RuntimeError, dcp.api.CheckpointException) as error:
+            reason = (str(error) or repr(error)).strip().splitlines()[-1]
+            raise Refusal(
+                f"{self._folder}: a checkpoint could not be written ({reason}): the one before is whole; "
+                "make room and run again."
+            ) from None
+
+    def _publish(self, written: Future[Any], aside: Path, step: int) -> None:
+        written.result()
+        if self._group.saving is not None:
+            dist.barrier(self._group.saving)
+        if self._group.rank > 0:
+            return
+        hashes = {path.name: corpus.sha256_of(path) for path in sorted(aside.iterdir())}
+        (aside / "manifest.json").write_text(json.dumps({"step": step, "sha256": hashes}))
+        with (aside / "manifest.json").open("rb") as file:
+            os.fsync(file.fileno())
+        final = self._folder / f"step-{step:08d}"
+        shutil.rmtree(final, ignore_errors=True)
+        aside.rename(final)
+        for old in _found(self._folder)[:-KEPT]:
+            shutil.rmtree(old)
 
 
-def newest(folder: Path, device: torch.device) -> tuple[int, dict[str, Any]] | None:
-    """Steps done and state of the newest checkpoint that is whole; None if there is none."""
+def newest(folder: Path) -> tuple[int, Path] | None:
+    """Steps done and place of the newest checkpoint that is whole; None if there is none."""
     for candidate in reversed(_found(folder)):
         try:
             facts = json.loads((candidate / "manifest.json").read_text())
-            whole = corpus.sha256_of(candidate / "state.pt") == facts["sha256"]
-        except (OSError, ValueError, KeyError):
+            whole = all(
+                corpus.sha256_of(candidate / name) == wanted for name, wanted in facts["sha256"].items()
+            )
+        except (OSError, ValueError, KeyError, AttributeError):
             whole = False
         if whole:
-            state = torch.load(candidate / "state.pt", map_location=device, weights_only=True)
-            return int(facts["step"]), state
+            return int(facts["step"]), candidate
         log.warning("checkpoint %s is torn or damaged: taking the one before", candidate)
     return None
 
 
+def load(place: Path, state: dict[str, Any], group: Group) -> None:
+    """Fill ``state``, whose tensors are in place, with what a checkpoint holds."""
+    dcp.load(state, checkpoint_id=place, no_dist=group.size == 1)
+
+
 def _found(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir())
-
-
-def _sync(path: Path) -> str:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return corpus.sha256_of(path)

@@ -58,8 +58,12 @@ def pack(src: Path, words: Path, dst: Path, /, *, settings: Pack = Pack(), worke
 
 
 @app.command
-def pretrain(rows: Path, words: Path, dst: Path, /, *, settings: Pretrain = Pretrain()) -> corpus.Table:
+def pretrain(
+    rows: Path, words: Path, dst: Path, /, *, settings: Pretrain = Pretrain()
+) -> corpus.Table | None:
     """Train a model from scratch on packed rows; a killed run goes on from its last checkpoint, to the bit.
+
+    Started as `torchrun --nproc-per-node 8 --no-python train pretrain …`, eight processes share the work.
 
     Args:
         rows: Table of packed tokens.
@@ -69,13 +73,27 @@ def pretrain(rows: Path, words: Path, dst: Path, /, *, settings: Pretrain = Pret
     # Before torch loads: threads that wait by spinning starve one another on a machine with other work
     # (ten times slower at a load of three on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from train import loop
+    from train import loop, shard
 
     tokens, tokenizer = corpus.read(rows, "tokens"), corpus.read(words, "tokenizer")
-    with corpus.building(
-        dst, "model", made_by="train pretrain", settings=settings, inputs=[tokens, tokenizer]
-    ) as out:
-        return out if isinstance(out, corpus.Table) else loop.write(out, tokens, tokenizer, settings)
+    running = dst / "running"
+    with shard.joined() as group:
+        if group.rank > 0:
+            try:
+                if group.told() == "train":
+                    loop.write(None, running, tokens, tokenizer, settings, group)
+            except corpus.Refusal:
+                raise SystemExit(1) from None  # the first process says it
+            return None
+        with corpus.building(
+            dst, "model", made_by="train pretrain", settings=settings, inputs=[tokens, tokenizer]
+        ) as out:
+            if isinstance(out, corpus.Table):
+                group.told("up to date")
+                return out
+            running.mkdir(exist_ok=True)
+            group.told("train")
+            return loop.write(out, running, tokens, tokenizer, settings, group)
 
 
 @app.command

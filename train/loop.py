@@ -5,7 +5,8 @@ or fp32.  A step's gradient is that of the sum of all token losses in its batch,
 number, so how many rows go through the model at a time does not matter.
 
 Killed and started again, a run goes on from its last checkpoint with the same bits, on the same machine
-with the same number of threads.  Seconds are kept apart from metrics, so equal runs have equal digests.
+with the same number of threads and processes.  Asked to end (SIGTERM), it finishes its step and saves.
+Seconds are kept apart from metrics, so equal runs have equal digests.
 """
 
 from __future__ import annotations
@@ -14,21 +15,29 @@ import json
 import logging
 import math
 import shutil
+import signal
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_state_dict,
+)
 
 import corpus
 from corpus import MEASURED, Refusal
-from train import checkpoint, model, optim, tokenizer
+from train import checkpoint, model, optim, shard, tokenizer
 from train.batches import Batch, Order, Rows
 from train.config import Pretrain
+from train.shard import Group
 
 log = logging.getLogger(__name__)
 
@@ -43,48 +52,68 @@ class Run:
     optimizer: torch.optim.AdamW
     settings: Pretrain
     steps: int
-    device: torch.device
+    group: Group
     special: model.SpecialIds
     step: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.group.device
 
     def arithmetic(self) -> AbstractContextManager[None]:
         """The precision of matrix products."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
     def state(self) -> dict[str, Any]:
-        return {"model": self.trainee.state_dict(), "optimizer": self.optimizer.state_dict()}
+        weights, optimizer = get_state_dict(self.trainee, self.optimizer)
+        return {"model": weights, "optimizer": optimizer}
 
-    def take(self, step: int, state: dict[str, Any]) -> None:
+    def take(self, step: int, place: Path) -> None:
         """Become what a checkpoint holds."""
-        self.trainee.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        state = self.state()
+        checkpoint.load(place, state, self.group)
+        set_state_dict(
+            self.trainee,
+            self.optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+        )
         self.step = step
 
 
-def write(out: corpus.Output, tokens: corpus.Table, words: corpus.Table, settings: Pretrain) -> corpus.Table:
+def write(
+    out: corpus.Output | None,
+    running: Path,
+    tokens: corpus.Table,
+    words: corpus.Table,
+    settings: Pretrain,
+    group: Group,
+) -> corpus.Table | None:
     """Train, or go on training, and seal the ``model`` table.
 
     Args:
+        out: The table, in the first process; None in the others.
+        running: Where the journal and checkpoints lie meanwhile.
         tokens: The ``tokens`` table.
         words: The ``tokenizer`` table that it was made with.
     """
     if words.digest not in {source["digest"] for source in tokens.manifest["inputs"]}:
         raise Refusal(f"{tokens.path} was not made with {words.path}: give the tokenizer that packed it.")
     train, valid = Rows(tokens, "train"), Rows(tokens, "valid")
-    run = start(words, settings, int(tokens.manifest["length"]))
-    running = out.path / "running"
-    running.mkdir(exist_ok=True)
-    saved = checkpoint.newest(running, run.device)
+    run = start(words, settings, int(tokens.manifest["length"]), group)
+    saved = checkpoint.newest(running)
     if saved is not None:
         run.take(*saved)
         log.info("pretrain: going on after step %s of %s", f"{run.step:,}", f"{run.steps:,}")
-    journal = Journal(running, run.step)
-    fit(run, train, valid, Order(tokens.digest, settings.seed, len(train)), running, journal)
-    return _export(out, run, words, train, journal, running)
+    fit(run, train, valid, Order(tokens.digest, settings.seed, len(train)), running)
+    weights = get_model_state_dict(
+        run.trainee, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
+    return _export(out, run, weights, words, train, Journal(running, run.step)) if out else None
 
 
-def start(words: corpus.Table, settings: Pretrain, length: int) -> Run:
-    """A fresh model and optimizer on the best device there is; refuses sizes below one."""
+def start(words: corpus.Table, settings: Pretrain, length: int, group: Group) -> Run:
+    """A fresh model and optimizer, sharded over the group; refuses sizes below one."""
     for name in ("tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"):
         if getattr(settings, name) < 1:
             raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
@@ -93,40 +122,68 @@ def start(words: corpus.Table, settings: Pretrain, length: int) -> Run:
         *(tokenizer.special(loaded, n) for n in (tokenizer.BOS, tokenizer.EOS, tokenizer.PAD))
     )
     config = model.configuration(settings, loaded.get_vocab_size(), length, ids)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainee = model.Trainee(config, settings.seed).to(device)
+    trainee = model.Trainee(config, settings.seed).to(group.device)
+    shard.apply(trainee, group)
     steps = math.ceil(settings.tokens / (settings.batch * length))
-    return Run(trainee, optim.adamw(trainee), settings, steps, device, ids)
+    return Run(trainee, optim.adamw(trainee), settings, steps, group, ids)
 
 
-def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path, journal: Journal) -> None:
-    """Steps until the end, with checkpoints and validations between them."""
+def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path) -> None:
+    """Steps until the end, with checkpoints and validations between them; a SIGTERM ends with a save."""
     settings = run.settings
-    while run.step < run.steps:
-        began = time.monotonic()
-        rows = order.of(run.step, settings.batch)
-        batches = _micro(train, rows, run)
-        facts = advance(run, batches, train, rows)
-        last = run.step == run.steps
-        if len(valid) and (last or run.step % settings.valid_every == 0):
-            facts["valid_loss"] = validate(run, valid)
-        journal.add(facts, time.monotonic() - began, run.steps)
-        if not last and run.step % settings.checkpoint_every == 0:
-            checkpoint.save(running, run.step, run.state())
+    journal = Journal(running, run.step) if run.group.rank == 0 else None
+    saver = checkpoint.Saver(running, run.group)
+    with _asked_to_end() as asked:
+        while run.step < run.steps:
+            began = time.monotonic()
+            rows = order.of(run.step, settings.batch)
+            facts, ending = advance(run, train, rows, asked)
+            last = run.step == run.steps
+            if len(valid) and (last or run.step % settings.valid_every == 0):
+                facts["valid_loss"] = validate(run, valid)
+            if journal:
+                journal.add(facts, time.monotonic() - began, run.steps)
+            if not last and (ending or run.step % settings.checkpoint_every == 0):
+                saver.save(run.step, run.state())
+            if ending and not last:
+                saver.wait()
+                raise Refusal(f"pretrain: asked to end after step {run.step}; saved. Run again to go on.")
+        saver.wait()
 
 
-def advance(run: Run, batches: list[Batch], train: Rows, rows: list[int]) -> dict[str, Any]:
-    """One step of the optimizer; stops before it if the loss or the norm is not finite."""
+@contextmanager
+def _asked_to_end() -> Iterator[list[int]]:
+    """A list that is empty until this process gets a SIGTERM; saving waits for the end of the step."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -> tuple[dict[str, Any], bool]:
+    """One step of the optimizer over ``rows``, of which each process takes its share.
+
+    It stops before the update if the loss or the norm is not finite.
+
+    Returns:
+        What the journal says of it, and whether any process was asked to end.
+    """
     run.trainee.train()
     run.optimizer.zero_grad(set_to_none=True)
-    labelled = sum(batch.labelled for batch in batches)
+    batches = _micro(train, run.group.share(rows), run)
+    everyones = run.group.gathered([sum(batch.labelled for batch in batches), len(asked)])
+    labelled = int(sum(theirs[0] for theirs in everyones))
     total = 0.0
     for batch in batches:
         with run.arithmetic():
             loss = run.trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends)
         (loss / labelled).backward()
         total += float(loss.detach())
-    norm = optim.clip(run.trainee.parameters())
+    total = sum(theirs[0] for theirs in run.group.gathered([total]))
+    parameters = list(run.trainee.parameters())
+    norm = optim.clip(parameters, shard.squares(parameters, run.group))
     if not (math.isfinite(total) and math.isfinite(norm)):
         raise Refusal(
             f"pretrain: step {run.step + 1} has loss {total / labelled} and gradient norm {norm}; "
@@ -137,8 +194,8 @@ def advance(run: Run, batches: list[Batch], train: Rows, rows: list[int]) -> dic
         group["lr"] = rate
     run.optimizer.step()
     run.step += 1
-    tokens = sum(len(batch.ids_T) for batch in batches)
-    return {
+    tokens = run.group.size * sum(len(batch.ids_T) for batch in batches)
+    facts = {
         "step": run.step,
         "tokens": run.step * tokens,
         "loss": total / labelled,
@@ -146,18 +203,22 @@ def advance(run: Run, batches: list[Batch], train: Rows, rows: list[int]) -> dic
         "norm": norm,
         "fill": labelled / tokens,
     }
+    return facts, any(theirs[1] for theirs in everyones)
 
 
 @torch.no_grad()
 def validate(run: Run, valid: Rows) -> float:
     """Mean loss per token over the first held-out rows, nats."""
     run.trainee.eval()
-    total, labelled = 0.0, 0
-    for batch in _micro(valid, list(range(min(len(valid), run.settings.valid_sequences))), run):
+    count, total, labelled = min(len(valid), run.settings.valid_sequences), 0.0, 0
+    for row in range(run.group.rank, -(-count // run.group.size) * run.group.size, run.group.size):
+        batch = valid.batch([row % count], run.device)  # sharded weights want every process at work
         with run.arithmetic():
-            total += float(run.trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends))
-        labelled += batch.labelled
-    return total / max(1, labelled)
+            loss = float(run.trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends))
+        if row < count:
+            total, labelled = total + loss, labelled + batch.labelled
+    everyones = run.group.gathered([total, labelled])
+    return sum(theirs[0] for theirs in everyones) / max(1, sum(theirs[1] for theirs in everyones))
 
 
 def unigram_entropy(counts: np.ndarray, unpredicted: Sequence[int]) -> float:
@@ -210,9 +271,15 @@ def _micro(rows: Rows, wanted: list[int], run: Run) -> list[Batch]:
 
 
 def _export(
-    out: corpus.Output, run: Run, words: corpus.Table, train: Rows, journal: Journal, running: Path
+    out: corpus.Output,
+    run: Run,
+    weights: dict[str, Any],
+    words: corpus.Table,
+    train: Rows,
+    journal: Journal,
 ) -> corpus.Table:
     """Move the model, its tokenizer and its journal into the table, and seal it."""
+    running = journal.metrics.parent
     config = run.trainee.llama.config
     lines, timings = journal.read(journal.metrics), journal.read(journal.seconds)
     speeds = sorted(line["tokens_per_second"] for line in timings)
@@ -229,11 +296,13 @@ def _export(
         "tokens_per_second": speeds[len(speeds) // 2],
         "device": str(run.device),
         "threads": torch.get_num_threads(),
+        "processes": run.group.size,
     }
     folder = running / "export"
-    model.save(run.trainee.llama, folder)
+    plain = {name.removeprefix("llama."): tensor for name, tensor in weights.items()}
+    model.save(run.trainee.llama, folder, plain)
     contents: dict[str, corpus.Content] = {path.name: path for path in sorted(folder.iterdir())}
-    contents |= {shard.name: words.file(shard).read_bytes() for shard in words.shards()}
+    contents |= {part.name: words.file(part).read_bytes() for part in words.shards()}
     contents["metrics.jsonl"] = journal.metrics.read_bytes()
     contents[f"{MEASURED}/seconds.jsonl"] = journal.seconds.read_bytes()
     out.write("model", contents, came_in=len(train), went_out=len(train))

@@ -112,14 +112,17 @@ class Trainee(nn.Module):
         return hidden
 
 
-def save(model: LlamaForCausalLM, folder: Path) -> None:
+def save(model: LlamaForCausalLM, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
     """Write config.json, generation_config.json and model.safetensors into ``folder``.
+
+    Args:
+        weights: Of the whole model, where ``model`` holds only a part of each.
 
     transformers 5 writes ``rope_parameters`` alone, which 4.x ignores without a word (theta 10,000, no
     scaling); with both styles in the file each version reads what was trained.
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=weights)
     config = model.config
     special = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     GenerationConfig(**special).save_pretrained(folder)  # type: ignore[no-untyped-call]

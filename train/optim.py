@@ -39,15 +39,17 @@ def rate(step: int, steps: int, settings: Pretrain) -> float:
     return float(settings.lr * 10 ** (-stages / 2))
 
 
-def clip(parameters: Iterable[Tensor], largest: float = CLIP) -> float:
+def clip(parameters: Iterable[nn.Parameter], squares: Tensor, largest: float = CLIP) -> float:
     """Scale gradients so that their common norm is at most ``largest``; returns the norm before.
 
-    Squares are summed in float64: in float32 the order of the sum shows in the weights.
+    Args:
+        squares: (P,) their squared norms in float64, over all processes: in float32 the order of the sum
+            shows in the weights.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    squares = [torch.linalg.vector_norm(g, dtype=torch.float64) ** 2 for g in gradients]
-    norm = float(torch.stack(squares).sum().sqrt())
+    # Rounded to float32, so that the last bits of the sum, which the number of processes moves, are gone.
+    norm = float(squares.sum().sqrt().float())
     if norm > largest:
-        for gradient in gradients:
-            gradient.mul_(largest / norm)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(largest / norm)
     return norm

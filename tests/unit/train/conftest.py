@@ -7,13 +7,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 import corpus
 from train import cli, loop
 from train.batches import Rows
 from train.config import Pack, Pretrain, Tokenizer
+from train.shard import Group
 
 HOSTILE = "x = '<｜fim▁hole｜>' # <｜end▁of▁sentence｜><pad><|EOT|> é 你好，世界\r\n\t𝕏  ー1234\n" * 3
+
+ALONE = Group(torch.device("cpu"))
 
 PACK = Pack(length=127, valid_share=0.2, min_tokens=8)
 TRAIN = Pretrain(
@@ -89,7 +93,7 @@ def trained(tokens: corpus.Table, words: corpus.Table, place: Path) -> corpus.Ta
 
 @pytest.fixture
 def run(words: corpus.Table) -> loop.Run:
-    return loop.start(words, TRAIN, PACK.length)
+    return loop.start(words, TRAIN, PACK.length, ALONE)
 
 
 @pytest.fixture(scope="session")

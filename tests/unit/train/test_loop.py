@@ -20,7 +20,7 @@ from corpus import Refusal
 from train import checkpoint, cli, loop
 from train.batches import Order, Rows
 
-from .conftest import TRAIN
+from .conftest import ALONE, TRAIN
 
 SIZES = ["tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"]
 
@@ -29,7 +29,7 @@ def gradients(run: loop.Run, rows: Rows, micro_batch: int) -> tuple[float, list[
     wanted = list(range(4))
     run.settings = replace(TRAIN, micro_batch=micro_batch)
     run.optimizer.step = lambda: None  # only the gradients are looked at
-    facts = loop.advance(run, loop._micro(rows, wanted, run), rows, wanted)
+    facts, _ = loop.advance(run, rows, wanted)
     return facts["loss"], [p.grad.clone() for p in run.trainee.parameters()]
 
 
@@ -112,7 +112,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_documen
         run.trainee.llama.lm_head.weight[0, 0] = math.nan
     before = run.trainee.llama.model.norm.weight.clone()
     with pytest.raises(Refusal) as refusal:
-        loop.advance(run, loop._micro(rows, [0, 1], run), rows, [0, 1])
+        loop.advance(run, rows, [0, 1])
     assert all(name in str(refusal.value) for name in rows.documents([0, 1]))
     assert run.step == 0 and torch.equal(run.trainee.llama.model.norm.weight, before)
 
@@ -130,16 +130,19 @@ def test_a_tokenizer_that_did_not_make_the_rows_is_refused(
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_below_one_are_refused_by_name(words: corpus.Table, name: str) -> None:
     with pytest.raises(Refusal, match=f"{name} is 0: give at least 1"):
-        loop.start(words, replace(TRAIN, **{name: 0}), 127)
+        loop.start(words, replace(TRAIN, **{name: 0}), 127, ALONE)
 
 
 def test_a_torn_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
-    cpu = torch.device("cpu")
+    saver = checkpoint.Saver(tmp_path, ALONE)
     for step in (1, 2, 3):
-        checkpoint.save(tmp_path, step, {"weights": torch.full((4,), step)})
+        saver.save(step, {"weights": torch.full((4,), step)})
+    saver.wait()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
-    with (tmp_path / "step-00000003" / "state.pt").open("r+b") as file:
+    with (tmp_path / "step-00000003" / "__0_0.distcp").open("r+b") as file:
         file.truncate(40)
-    found = checkpoint.newest(tmp_path, cpu)
-    assert found is not None and found[0] == 2 and found[1]["weights"].tolist() == [2, 2, 2, 2]
-    assert checkpoint.newest(tmp_path / "nowhere", cpu) is None
+    found, state = checkpoint.newest(tmp_path), {"weights": torch.zeros(4, dtype=torch.int64)}
+    assert found is not None and found[0] == 2
+    checkpoint.load(found[1], state, ALONE)
+    assert state["weights"].tolist() == [2, 2, 2, 2]
+    assert checkpoint.newest(tmp_path / "nowhere") is None

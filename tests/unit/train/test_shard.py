@@ -1,0 +1,105 @@
+"""Several processes are one run: the same bits, and checkpoints that any number of them reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import corpus
+from train.config import Pretrain
+
+from .conftest import TRAIN
+
+PROGRAM = """
+import pathlib, sys, torch
+torch.set_num_threads(1)
+import runfile
+from train import cli
+from train.config import Pretrain
+try:
+    cli.pretrain(*map(pathlib.Path, sys.argv[1:]), settings={settings!r})
+except cli.corpus.Refusal as refusal:
+    sys.exit(f"refused: {{refusal}}")
+"""
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+class Training:
+    """Starts runs over the same rows."""
+
+    def __init__(self, folder: Path, tokens: corpus.Table, words: corpus.Table) -> None:
+        self.folder, self.sources = folder, [str(tokens.path), str(words.path)]
+
+    def start(self, name: str, processes: int, **given: object) -> subprocess.Popen[str]:
+        settings = Pretrain(**{**TRAIN.__dict__, **given})
+        program = self.folder / f"{name}-{processes}.py"
+        program.write_text(PROGRAM.format(settings=settings))
+        launcher = TORCHRUN if processes == 2 else []
+        command = [sys.executable, *launcher, str(program), *self.sources, str(self.folder / name)]
+        quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quiet)
+
+    def run(self, name: str, processes: int, **given: object) -> corpus.Table:
+        process = self.start(name, processes, **given)
+        assert process.wait(300) == 0, process.stderr and process.stderr.read()
+        return corpus.read(self.folder / name, "model")
+
+    def stop(self, name: str, step: int, how: signal.Signals, processes: int, **given: object) -> str:
+        """Send ``how`` to all processes of a run once it has a checkpoint of ``step``."""
+        process = self.start(name, processes, checkpoint_every=1, **given)
+        while process.poll() is None and not (self.folder / name / "running" / f"step-{step:08d}").exists():
+            time.sleep(0.002)
+        process.send_signal(how)
+        assert process.stderr is not None
+        return process.communicate()[1]
+
+
+@pytest.fixture
+def training(tmp_path: Path, tokens: corpus.Table, words: corpus.Table) -> Training:
+    return Training(tmp_path, tokens, words)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_two_processes_give_the_bits_of_one_with_two_micro_batches(
+    training: Training, precision: str
+) -> None:
+    sizes = {"batch": 2, "micro_batch": 1, "tokens": 6 * 2 * 127, "precision": precision}
+    one, two = (training.run(f"model-{count}", count, **sizes) for count in (1, 2))
+    assert two.manifest["processes"] == 2 and two.digest == one.digest
+
+
+def test_a_run_of_two_processes_goes_on_in_one_and_that_in_two(training: Training) -> None:
+    sizes = {"batch": 4, "micro_batch": 1, "tokens": 8 * 4 * 127}
+    whole = training.run("whole", 1, **sizes)
+    training.stop("cut", 2, signal.SIGKILL, 2, **sizes)
+    training.stop("cut", 5, signal.SIGKILL, 1, **sizes)
+    cut = training.run("cut", 2, **sizes, checkpoint_every=1)
+    losses = [
+        [json.loads(line)["loss"] for line in (table.path / "metrics.jsonl").read_text().splitlines()]
+        for table in (whole, cut)
+    ]
+    assert len(losses[1]) == 8 and losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_a_run_asked_to_end_saves_its_step_and_goes_on_to_the_same_bits(training: Training) -> None:
+    said = training.stop("asked", 3, signal.SIGTERM, 1)
+    assert "asked to end after step" in said and not (training.folder / "asked" / "manifest.json").exists()
+    assert (
+        training.run("asked", 1, checkpoint_every=1).digest
+        == training.run("calm", 1, checkpoint_every=1).digest
+    )
+
+
+def test_a_batch_that_does_not_divide_is_refused_once(training: Training) -> None:
+    process = training.start("odd", 2, batch=3)
+    assert process.stderr is not None
+    said = process.communicate()[1]
+    assert process.returncode != 0
+    assert said.count("batch is 3: give a multiple of 2, the number of processes.") == 1
