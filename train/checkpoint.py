@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load as read
+from torch.distributed.checkpoint.state_dict_saver import async_save
 
 import corpus
 from corpus import Refusal
@@ -49,7 +51,7 @@ class Saver:
             aside.mkdir(parents=True)
         self._group.told("cleared")
         alone = self._group.size == 1
-        written = dcp.async_save(state, checkpoint_id=aside, process_group=self._group.saving, no_dist=alone)
+        written = async_save(state, checkpoint_id=aside, process_group=self._group.saving, no_dist=alone)
         assert isinstance(written, Future)
         self._pending = self._thread.submit(self._publish, written, aside, step)
 
@@ -60,7 +62,7 @@ class Saver:
             return
         try:
             pending.result()
-        except (OSError, RuntimeError, dcp.api.CheckpointException) as error:
+        except (OSError, RuntimeError, CheckpointException) as error:
             reason = (str(error) or repr(error)).strip().splitlines()[-1]
             raise Refusal(
                 f"{self._folder}: a checkpoint could not be written ({reason}): the one before is whole; "
@@ -102,7 +104,7 @@ def newest(folder: Path) -> tuple[int, Path] | None:
 
 def load(place: Path, state: dict[str, Any], group: Group) -> None:
     """Fill ``state``, whose tensors are in place, with what a checkpoint holds."""
-    dcp.load(state, checkpoint_id=place, no_dist=group.size == 1)
+    read(state, checkpoint_id=place, no_dist=group.size == 1)
 
 
 def _found(folder: Path) -> list[Path]:
