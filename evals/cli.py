@@ -51,9 +51,9 @@ def sample(
 
     Args:
         src: The table of problems.
-        model: A folder that AutoModelForCausalLM loads; the URL of a server that speaks OpenAI's protocol
-            (http://localhost:8000/v1); a samples file or folder of human-eval, EvalPlus, bigcode, MultiPL-E
-            or Qwen; with --source reference and spoiled any word, such as none.
+        model: A folder that AutoModelForCausalLM loads; owner/name on the Hugging Face hub; the URL of a
+            server that speaks OpenAI's protocol (http://localhost:8000/v1); a samples file or folder of
+            human-eval, EvalPlus, bigcode, MultiPL-E or Qwen; with --source reference and spoiled any word.
         dst: The table of samples to write.
         cache: Folder where finished samples are kept by content, for other runs to find; none if not given.
     """

@@ -30,8 +30,8 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "program": ("header", "test"),
     "limit": ("seconds",),
 }
-"""What can move a verdict, and the columns of a problem that it is made of.  EvalPlus's clean-up reads the
-prompt, so the two go together."""
+"""What can move a verdict, and the columns of a problem that it is made of.  A clean-up may read the prompt,
+so the two go together."""
 
 Key = tuple[str, str]
 
@@ -143,7 +143,7 @@ class _Judged:
 def _moved_by(judged: _Judged, a: Problem, b: Problem) -> str:
     """The rules of ``b`` that turn the verdict under ``a`` into the one under ``b``."""
     wanted = judged(b).as_published == "passed"
-    differing = [rule for rule, names in RULES.items() if any(getattr(a, n) != getattr(b, n) for n in names)]
+    differing = [rule for rule in RULES if _differs(a, b, rule)]
 
     def turns(*some: str) -> bool:
         changed = {name: getattr(b, name) for rule in some for name in RULES[rule]}
@@ -156,14 +156,22 @@ def _moved_by(judged: _Judged, a: Problem, b: Problem) -> str:
     return " + ".join(some)
 
 
+def _differs(a: Problem, b: Problem, rule: str) -> bool:
+    if rule == "stop":
+        return set(a.stop) != set(b.stop)  # the first in the text counts, not the first in the list
+    if rule == "extract":
+        return a.extract != b.extract
+    return any(getattr(a, name) != getattr(b, name) for name in RULES[rule])
+
+
 def _told(a: str, b: str, scored: Scored, pair: Sequence[Mapping[str, Problem]]) -> Iterator[str]:
     first = [next(iter(asked.values())) for asked in pair]
     yield (
         f"{scored.suite}: {scored.samples} samples, {a} passes {scored.passed[0]}, {b} {scored.passed[1]}; "
         f"{len(scored.moved)} verdicts moved"
     )
-    for rule, names in RULES.items():
-        if any(getattr(first[0], name) != getattr(first[1], name) for name in names):
+    for rule in RULES:
+        if _differs(first[0], first[1], rule):
             yield f"  {rule}: {_shown(first[0], rule)} | {_shown(first[1], rule)}"
     by: dict[str, list[Moved]] = defaultdict(list)
     for one in scored.moved:

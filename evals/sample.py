@@ -21,7 +21,7 @@ import corpus
 import passes
 from corpus import Refusal
 from evals import journal, replay
-from evals.backends import MARKED, Backend, Completion, Request, digest, seed_of
+from evals.backends import MARKED, Backend, Completion, Request, digest, hub, seed_of
 from evals.config import Sample, check
 from evals.problems import read_problems
 from evals.suites import SUITES
@@ -61,12 +61,14 @@ def write_samples(
 
     Args:
         model: What ``--source model`` means by its form: a URL is a server, a folder with a config.json a
-            model, anything else that exists a samples file or folder.
+            model, anything else that exists a samples file or folder, and ``owner/name`` a model of the hub.
         cache: Where finished samples are kept by content, to be found again by other runs.
     """
     check(settings)
     asked = corpus.read(src, "problems")
     kind = _kind(model, settings)
+    if kind == "hub":
+        model, kind = hub.commit_of(model), settings.engine
     inputs, pins = _pinned(model, kind)
     with corpus.building(
         dst, "samples", made_by="evals sample", settings=settings, inputs=[asked, *inputs], **pins
@@ -87,17 +89,20 @@ def write_samples(
 
 
 def _kind(model: str, settings: Sample) -> str:
-    """reference, spoiled, replay, server, or the engine that runs a model."""
+    """reference, spoiled, replay, server, hub, or the engine that runs a model's folder."""
     if settings.source != "model":
         return settings.source
     if model.startswith(("http://", "https://")):
         return "server"
     path = Path(model)
+    if hub.named(model):
+        return "hub"
     if not path.exists():
         raise Refusal(f"{model} does not exist: give a model's folder, a server's URL or a samples file.")
     if (path / "config.json").exists():
         return settings.engine
-    if path.is_dir() and not (any(path.glob("*.json*")) or any(path.glob("*/*.py"))):
+    weights = any(path.glob("*.safetensors")) or any(path.glob("*.bin"))
+    if path.is_dir() and (weights or not (any(path.glob("*.json*")) or any(path.glob("*/*.py")))):
         raise Refusal(f"{model} holds no config.json: give a folder that transformers can load.")
     return "replay"
 
@@ -111,6 +116,8 @@ def _pinned(model: str, kind: str) -> tuple[list[corpus.Table], dict[str, str]]:
         return [], {"server": model}
     if kind == "replay" and not path.exists():
         raise Refusal(f"{model} does not exist: --source replay reads a samples file or folder.")
+    if hub.named(model):
+        return [], {"model": model}
     if path.is_file():
         return [], {kind: corpus.sha256_of(path)}
     if (path / "manifest.json").exists() and kind != "replay":
@@ -146,6 +153,8 @@ def _made(
 
 
 def _backend(model: str, kind: str, settings: Sample) -> Backend:
+    if kind != "server" and hub.named(model):
+        model = str(hub.fetched(model))
     # Each brings libraries that the others do without.
     if kind == "server":
         from evals.backends.server import Server

@@ -75,7 +75,7 @@ class Server:
         """Each request with its completion, as they finish."""
         with asyncio.Runner() as runner:  # which cancels what is under way when it is left
             answers = self._answers(requests)
-            while (pair := runner.run(anext(answers, None))) is not None:
+            while (pair := runner.run(_next(answers))) is not None:
                 yield pair
 
     async def _answers(self, requests: Sequence[Request]) -> AsyncIterator[tuple[Request, Completion]]:
@@ -174,6 +174,12 @@ class Server:
         return names[0]
 
 
+async def _next(
+    answers: AsyncIterator[tuple[Request, Completion]],
+) -> tuple[Request, Completion] | None:
+    return await anext(answers, None)
+
+
 def payload(request: Request, name: str, settings: Sample) -> tuple[str, dict[str, Any]]:
     """Where a request goes, and its body."""
     prompt = request.prompt
@@ -207,7 +213,8 @@ def completion(answer: Any, request: Request, seed: int | None) -> Completion:
         raise _Unanswered(f"an answer with {count} choices: {_said(answer)}")
     choice = choices[0]
     message = choice.get("message")
-    text = message.get("content") if isinstance(message, dict) else choice.get("text")
+    # A chat's content is null where a model thought until its limit: an empty answer, not a broken one.
+    text = (message.get("content") or "") if isinstance(message, dict) else choice.get("text")
     if not isinstance(text, str):
         raise _Unanswered(f"an answer without text: {_said(answer)}")
     usage = answer.get("usage")

@@ -30,14 +30,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append((self.path, dict(self.headers), body))
         fault = self.server.faults.pop(0) if self.server.faults else None
         if fault == "hang":
-            time.sleep(1.0)
+            time.sleep(6.0)
         elif fault == "drip":
             self.send_response(200)
             self.end_headers()
             for _ in range(100):
                 with contextlib.suppress(OSError):
                     self.wfile.write(b" ")
-                time.sleep(0.05)
+                time.sleep(0.06)
         elif isinstance(fault, int):
             self._send(fault, {"error": {"message": f"says {fault}"}})
         elif fault is not None:
