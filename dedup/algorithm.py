@@ -114,21 +114,25 @@ def _fates(settings: Scan, order: Order, sketches: Sketches, past: Index | None)
 
     Unless they are to be reconsidered, the rows of an index are the best ones and keep their fates.
     """
-    known, rows = pl.DataFrame(schema=FATE), sketches.rows
+    known, rows = pl.DataFrame(schema=FATE), sketches.rows()
     settled = past is not None and not settings.reconsider
     if past:
         rows = rows.join(forgotten(past.path), on="row", how="anti", maintain_order="left")
         known = pl.concat([known, *([past.before()] if settled and past.batches else [])])
     refuse_twins(rows)
     ranked = order.ranked(rows, ("batch",) if settled else ())
-    ranked = ranked.with_columns(
-        settled=pl.col("batch") < sketches.source.units[-1].batch if settled else pl.lit(False)
+    del rows  # a corpus is many rows: what has ranked them is not kept while they are decided about
+    ranked = ranked.select(
+        pl.exclude("^term_.*$"),
+        settled=pl.col("batch") < sketches.source.units[-1].batch if settled else pl.lit(False),
     )
     ranked = ranked.join(known.filter(pl.col("level") == "near_repo"), on="row", how="anti")
     repos = _repos(settings, sketches, ranked)
     left = ranked.join(pl.concat([known, repos]), on="row", how="anti")
+    del ranked
     if settings.level == "repo":
         left = left.filter(~pl.col("whole"))
+    left = left.drop("repo", "whole", "batch")
     return pl.concat([known, repos, _rows(settings, sketches, left)]).sort("row")
 
 

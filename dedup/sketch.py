@@ -41,28 +41,20 @@ class Sketches:
     how: How
     source: Source
 
-    @cached_property
     def rows(self) -> pl.DataFrame:
         """What ranks and names every row of the source, in their order, with its number as ``row``."""
         frames = [
-            pl.read_parquet(self.work / "rows" / unit.sketched, glob=False)
-            .drop("files", "bytes")
-            .with_columns(batch=pl.lit(unit.batch, pl.Int32))
+            self._facts(unit).drop("files", "bytes").with_columns(batch=pl.lit(unit.batch, pl.Int32))
             for unit in self.source.units
         ]
         return pl.concat(frames, how="vertical_relaxed").with_row_index("row")
 
     @cached_property
-    def shingles(self) -> Ints:
-        """How many shingles each row has."""
-        return self.rows["shingles"].to_numpy()
-
-    @cached_property
     def signatures(self) -> NDArray[np.uint8]:
         """uint8 [rows, 256], not in memory until it is touched."""
-        if len(self.rows) == 0:
+        if self.source.rows == 0:
             return np.empty((0, kernel.BINS), np.uint8)
-        return np.memmap(self.work / "signatures.u8", np.uint8, "r", shape=(len(self.rows), kernel.BINS))
+        return np.memmap(self.work / "signatures.u8", np.uint8, "r", shape=(self.source.rows, kernel.BINS))
 
     def laid_aside(self, unit: Unit) -> tuple[Path, Ints]:
         """The file of a unit's shingles, made anew if it is not there or cut off; by row, how many there are.
@@ -70,7 +62,7 @@ class Sketches:
         A text that an index was made to forget is empty by then and has none, whatever it had.
         """
         final = _shingle_file(self.aside, unit)
-        counts = self.shingles[unit.base : unit.base + unit.rows]
+        counts = self._facts(unit, "shingles")["shingles"].to_numpy()
         if not final.exists() or final.stat().st_size != 8 * counts.sum():
             columns, found = unit.columns or self.source.columns, [np.empty(0, np.int64)]
             with final.open("wb") as file:
@@ -79,6 +71,9 @@ class Sketches:
                     found.append(_sign(columns, self.how, table, groups, 0, file.fileno())[1])
             counts = np.concatenate(found)
         return final, counts
+
+    def _facts(self, unit: Unit, *columns: str) -> pl.DataFrame:
+        return pl.read_parquet(self.work / "rows" / unit.sketched, columns=columns or None, glob=False)
 
     def repos(self) -> dict[tuple[int, str], Words]:
         """By batch and name, the sketch of every repo: the least of its rows' sketches, bin by bin."""
