@@ -19,14 +19,16 @@ from dedup.input import Columns, columns_of, metadata_of, open_source, request
 LINES = 60
 """Lines of a diff that are shown."""
 
-# CPU seconds, measured as docs/benchmarks.md says (one core of an EPYC Zen 4 VM, 2.3 GB of code).
-SECONDS_PER_GB = 9.0
+# CPU seconds, measured with one worker on 0.1 to 1.9 GB of code on shared processors (EPYC, Zen 4).
+SECONDS_PER_GB = 11.0
 SECONDS_PER_MILLION_ROWS = 25.0
-BYTES_PER_ROW = 256 + 160
-"""Of memory: signature, and what is remembered of a row while it is decided about."""
-BASE_BYTES = 300 << 20
-SCRATCH = 0.4
-"""Bytes of shingles laid aside for comparisons, per byte of text; at most 1."""
+BYTES_PER_ROW = 256 + 247 + 200
+"""Of memory: signature, place in the tables of bands, and what is remembered while it is decided about."""
+BASE_BYTES = 450 << 20
+SCRATCH_PER_ROW = 256 + 60
+"""Bytes beside the output: signature, and its names compressed."""
+SCRATCH = 0.8
+"""Bytes of shingles laid aside for comparisons, per byte of text."""
 
 
 def explain(table: str | Path, row: str, other: str | None = None) -> str:
@@ -100,7 +102,7 @@ def plan(sources: Sequence[str | Path], settings: Scan | None = None, workers: i
             f"{rows:,} rows, {text / 1e9:,.2f} GB of text in {len(units):,} units",
             f"CPU      {cpu:,.0f} s, about {wall:,.0f} s on {workers} cores",
             f"memory   {(BASE_BYTES * workers + BYTES_PER_ROW * rows) / 1e9:,.1f} GB",
-            f"scratch  {(BYTES_PER_ROW * rows + SCRATCH * text) / 1e9:,.1f} GB beside the output meanwhile",
+            f"scratch  {(SCRATCH_PER_ROW * rows + SCRATCH * text) / 1e9:,.1f} GB beside the output meanwhile",
             f"output   at most {stored / 1e9:,.2f} GB",
         ]
     )

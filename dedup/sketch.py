@@ -73,7 +73,7 @@ class Sketches:
         return final, counts
 
     def _facts(self, unit: Unit, *columns: str) -> pl.DataFrame:
-        return pl.read_parquet(self.work / "rows" / unit.sketched, columns=columns or None, glob=False)
+        return pl.read_parquet(self.work / "rows" / unit.sketched, columns=list(columns) or None, glob=False)
 
     def repos(self) -> dict[tuple[int, str], Words]:
         """By batch and name, the sketch of every repo: the least of its rows' sketches, bin by bin."""
