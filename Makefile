@@ -19,7 +19,7 @@ wide  = $(with) --workers $(WORKERS)
 judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/model)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo corpus train eval report env test check bench bench-dedup clean FORCE
+.PHONY: help demo corpus train eval report env test check bench bench-dedup bench-replay clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -84,6 +84,9 @@ check: $(READY)  ## ruff, mypy, import contracts
 
 bench: $(READY)  ## every benchmark beside its peers; results are dated in docs/benchmarks.md
 	$(BIN)/python -m pytest tests/bench
+
+bench-replay: $(READY)  ## published verdicts of other harnesses, run again here (needs their data)
+	$(BIN)/python tests/bench/replay_bench.py
 
 bench-dedup: $(READY)  ## dedup beside datatrove, text-dedup, rensa and others on pinned packages
 	$(BIN)/python tests/bench/dedup_bench.py --work $(or $(WORK),out/bench-dedup) --size full --thresholds 0.7 0.85

@@ -42,6 +42,7 @@ class Language:
     before: str = ""
     after: str = ""
     end: str = ""
+    needs: str = ""
     stop: list[str] = field(default_factory=list)
     fence: str = ""
     main: str = ""
@@ -83,9 +84,11 @@ class Language:
 
     def marked(self, problem: Problem, answer: str, statement: str) -> str:
         """The program with a statement at the very end of its test."""
+        first, _, rest = problem.header.partition("\n")
+        header = f"{first}\n{self.needs}\n{rest}" if self.needs else problem.header
         test = problem.test.removesuffix(self.after)
         at = test.rindex(self.end) if self.end else len(test)
-        return f"{problem.header}{answer}{test[:at]}\n{statement}\n{test[at:]}{self.after}"
+        return f"{header}{answer}{test[:at]}\n{statement}\n{test[at:]}{self.after}"
 
     def attempts(self, problem: Problem) -> list[tuple[str, ...] | None]:
         """Options of the compiler, each tried until a program passes; None stands for its own.

@@ -1,5 +1,6 @@
 """Suites in other languages: how programs are put together, and by which rules they pass."""
 
+import dataclasses
 import json
 import warnings
 
@@ -103,6 +104,10 @@ def test_end_mark_is_the_last_statement_of_the_test():
     suite = SUITES["multiple-cs"]
     marked = suite.marked(problem_of("cs"), "        return x + y;", "MARK")
     assert marked.endswith("Debug.Assert(Add((7L), (5L)) == (12L));\n\nMARK\n    }\n\n}\n")
+    go = SUITES["multiple-go"].marked(
+        dataclasses.replace(problem_of("js"), header="package a\n"), "}", "MARK"
+    )
+    assert go.startswith('package a\nimport "os"\n')
     assert marked.replace("\nMARK\n", "") == suite.program(problem_of("cs"), "        return x + y;")
 
 
