@@ -158,36 +158,48 @@ _STRICT = {"csharp": no_failure, "racket": quiet}
 def _language(box: Sandbox, problem: Problem, answer: str, settings: Judge) -> Judged:
     suite, language = LANGUAGES[problem.suite], problem.language
     program = suite.program(problem, answer)
-    passes, seen = PUBLISHED.get(language, status), []
     try:
-        run = partial(
-            box.execute, language=language, beside=suite.beside(problem), limits=limits(problem, settings)
-        )
-        for options in suite.attempts(problem):
-            seen.append(run(program, options=options))
-            if passes(seen[-1]):
-                break
-        last = seen[-1]
-        if last.verdict == "passed":
+        beside, allowed = suite.beside(problem), limits(problem, settings)
+        run = partial(box.execute, language=language, beside=beside, limits=allowed)
+        seen, options = _attempted(run, program, suite.attempts(problem), language)
+        marked = None
+        if seen[-1].verdict == "passed":
             word = secrets.token_hex(16)
             report = runtimes.runtime(language).report.format(word=word)
-            seen.append(run(suite.marked(problem, answer, report), options=options, word=word))
+            marked = run(suite.marked(problem, answer, report), options=options, word=word)
     except runtimes.Missing as reason:
         return Judged("not_run", "not_run", str(reason), flagged=False, program=program)
-    strict, detail = _to_the_end(seen[-1], language)
-    if passes(last):
+    return _ruled(seen, marked, language, program)
+
+
+def _attempted(
+    run: Callable[..., Execution], program: str, attempts: list[tuple[str, ...] | None], language: str
+) -> tuple[list[Execution], tuple[str, ...] | None]:
+    """Runs under each of the compiler's options until one passes as published, and the last options."""
+    seen: list[Execution] = []
+    for options in attempts:
+        seen.append(run(program, options=options))
+        if PUBLISHED.get(language, status)(seen[-1]):
+            break
+    return seen, options
+
+
+def _ruled(seen: list[Execution], marked: Execution | None, language: str, program: str) -> Judged:
+    """Both verdicts from the runs as published and the one with an end mark."""
+    last = seen[-1]
+    strict, detail = _to_the_end(marked or last, language)
+    published = "failed" if last.verdict == "passed" else last.verdict
+    if PUBLISHED.get(language, status)(last):
         published = "passed"
-    else:
-        published = "failed" if last.verdict == "passed" else last.verdict
-        if strict == "passed":
-            detail = f"passed, but not as published, for it printed: {last.stderr or last.stdout}"[:500]
+    elif strict == "passed":
+        detail = f"passed, but not as published, for it printed: {last.stderr or last.stdout}"[:500]
     return Judged(
         published,
         strict,
         detail,
         flagged=(published == "passed") != (strict == "passed"),
         program=program,
-        **_cost(seen),
+        **_cost(seen if marked is None else [*seen, marked]),
     )
 
 
