@@ -53,7 +53,15 @@ public class WarmJavac {
         }
     }
 
+    /** The options with the jars that stand here for a star in the class path, as javac's launcher has it. */
+    private static List<String> expanded(String[] options) {
+        String[] jars = new File(".").list((folder, name) -> name.endsWith(".jar"));
+        Arrays.sort(jars);
+        return Arrays.stream(options).map(one -> one.replace("*", String.join(":", jars))).toList();
+    }
+
     public static void main(String[] options) throws IOException {
+        List<String> asked = expanded(options);
         DataInputStream in = new DataInputStream(System.in);
         DataOutputStream out = new DataOutputStream(new BufferedOutputStream(System.out, 1 << 16));
         var usage = (com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
@@ -68,7 +76,7 @@ public class WarmJavac {
             Outputs outputs = new Outputs();
             StringWriter said = new StringWriter();
             Source source = new Source(new String(text, StandardCharsets.UTF_8));
-            boolean done = COMPILER.getTask(said, outputs, null, List.of(options), null, List.of(source)).call();
+            boolean done = COMPILER.getTask(said, outputs, null, asked, null, List.of(source)).call();
             out.writeInt(done ? 0 : 1);
             out.writeInt((int) Math.min((usage.getProcessCpuTime() - before) / 1000, Integer.MAX_VALUE));
             send(out, said.toString().getBytes(StandardCharsets.UTF_8));

@@ -152,7 +152,7 @@ def test_published_rows_have_the_problems_that_were_counted(name):
         assert marked.count("MARK") == 1 and marked.index("MARK") > marked.index("answer")
 
 
-EVERY = {"js": 5, "php": 5, "sh": 5, "cs": 20, "java": 50, "cpp": 160, "ts": 158}
+EVERY = {"js": 5, "php": 5, "sh": 5, "cs": 20, "java": 30, "cpp": 160, "ts": 30}
 """Of how many published samples one is run again here; all of them in `make bench`."""
 
 DIFFERENT = {
@@ -185,7 +185,7 @@ def test_cruxevals_own_verdicts_are_reproduced(box, mode):
         return
     some = list(cruxeval(mode).items())[::25]
     differing = [program for program, passed in some if (box.run(program).verdict == "passed") != passed]
-    assert (differing, len(some) > 100) == ([], True)
+    assert (differing, len(some) > 50) == ([], True)
 
 
 @pytest.mark.reference
