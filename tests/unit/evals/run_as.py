@@ -1,9 +1,12 @@
 """Run programs in one sandbox as a given uid: ``python run_as.py UID < {name: program} > {name: verdict}``.
 
+With a second argument, any, each program is in the language that its name begins with.
+
 Root becomes the user first, in a mount namespace of its own where the interpreter can be reached: it may
 lie in a home directory that is closed to others.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from evals.runtimes import Missing
 from evals.sandbox import Limits, Sandbox
 from evals.slot import kernel
 
@@ -54,7 +58,12 @@ def main() -> None:
         become(int(sys.argv[1]))
     programs = json.load(sys.stdin)
     with Sandbox(LIMITS) as sandbox:
-        json.dump({name: asdict(sandbox.run(program)) for name, program in programs.items()}, sys.stdout)
+        verdicts = {}
+        for name, program in programs.items():
+            language = name.split("_")[0] if len(sys.argv) > 2 else "python"
+            with contextlib.suppress(Missing):
+                verdicts[name] = asdict(sandbox.run(program, language=language))
+    json.dump(verdicts, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def refused(call, *arguments):
 """
 
 ATTACKS = programs("attacks.txt")
+OTHERS = programs("attacks_of_languages.txt")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,32 @@ def verdicts():
             assert done.returncode == 0, done.stderr
             found[uid] = json.loads(done.stdout)
     return found
+
+
+@pytest.fixture(scope="module")
+def verdicts_of_languages():
+    """What became of every attack in another language whose tools are here, by uid."""
+    helper = Path(__file__).with_name("run_as.py")
+    hostile = json.dumps({name: program for name, (_, program) in OTHERS.items()})
+    environment = os.environ | {"FATHOM_TEST_SECRET": "TOKEN"}
+    found = {}
+    for uid in WHO:
+        command = [sys.executable, str(helper), str(uid), "languages"]
+        done = subprocess.run(command, input=hostile, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found[uid] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("attack", OTHERS)
+@pytest.mark.parametrize("uid", WHO)
+def test_attack_in_another_language_is_contained(verdicts_of_languages, uid, attack):
+    verdict = verdicts_of_languages[uid].get(attack)
+    if verdict is None:
+        warnings.warn(f"{attack} was not run: its tools are not installed", stacklevel=1)
+        pytest.skip("its tools are not installed")
+    assert verdict["verdict"] == OTHERS[attack][0], verdict
+    assert verdict["memory_bytes"] < 512 << 20
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
