@@ -22,6 +22,13 @@ CHECKS = {
 }
 """What is claimed: the program that tries it, and the verdict it must get."""
 
+GAPS = (
+    "a flaw in the Linux kernel: put a virtual machine around programs that hunt for one",
+    "kernel memory of pipes and socket pairs is bounded by their number alone",
+    "processor caches and the clock are shared with the host",
+    "programs of other languages can read their own test, so the word at its end can be found and forged",
+)
+
 QUICK = Limits(cpu_seconds=1.0, memory_bytes=256 << 20)
 
 ADVICE = (
@@ -51,7 +58,16 @@ def examine() -> tuple[list[str], bool]:
             held = verdict.verdict == expected
             sound &= held
             lines.append(f"  {'yes' if held else 'NO '}  {claim}" + ("" if held else f": {verdict}"))
+    lines += ["what it does not hold:", *(f"  {gap}" for gap in GAPS)]
+    lines += ["languages, each with its tools' version:", *map(_language, runtimes.RUNTIMES)]
     return lines, sound
+
+
+def _language(name: str) -> str:
+    try:
+        return f"  {name:12}{runtimes.toolchain(name).version}"
+    except runtimes.Missing as missing:
+        return f"  {name:12}not run: {missing}"
 
 
 def run_file(path: Path, settings: Run) -> Verdict:
