@@ -81,6 +81,8 @@ class Judge:
     both: a strict pass needs both, and a difference is flagged."""
     k: tuple[int, ...] = (1, 10, 100)
     """pass@k to estimate, as far as there are k samples of each problem."""
+    packages: Path | None = None
+    """Folder of packages (pip install --target) that programs import, in place of those installed here."""
     unsafe_no_sandbox: bool = False
     """Run programs without walls where the machine allows none.  The result is marked."""
 

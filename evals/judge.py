@@ -159,7 +159,7 @@ def _sandbox(settings: Judge) -> Sandbox:
 
 
 def new_sandbox(settings: Judge) -> Sandbox:
-    return Sandbox(walls=not settings.unsafe_no_sandbox)
+    return Sandbox(walls=not settings.unsafe_no_sandbox, packages=settings.packages)
 
 
 def _written(path: Path) -> pl.DataFrame:

@@ -23,8 +23,9 @@ from typing import TypedDict
 from evals import runtimes
 from evals.config import Judge
 from evals.sandbox import Execution, Limits, Sandbox, Verdict
-from evals.suites import APART, LANGUAGES, PROGRAMS, TEXTS
+from evals.suites import APART, LANGUAGES, NEEDS, PROGRAMS, TEXTS
 from evals.suites.problem import Problem
+from evals.view import packages
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ def _compared(problem: Problem, answer: str) -> Judged:
 def _python(box: Sandbox, problem: Problem, answer: str, settings: Judge) -> Judged:
     suite, allowed = PROGRAMS[problem.suite], limits(problem, settings)
     program = suite.program(problem, answer)
+    absent = [name for name in NEEDS.get(problem.suite, ()) if name not in packages(settings.packages)]
+    if absent:
+        return Judged("not_run", "not_run", f"not installed: {', '.join(absent)}", flagged=False)
     if problem.suite in APART:
         alone, test = suite.apart(problem, answer) or (program, None)
         assert test is not None

@@ -83,10 +83,14 @@ class Sandbox:
     Args:
         limits: What each program may use.
         walls: False runs programs with limits but without walls: never for programs you do not trust.
+        packages: A folder of packages that Python programs may import, in place of ``view.PACKAGES``.
     """
 
-    def __init__(self, limits: Limits | None = None, *, walls: bool = True) -> None:
+    def __init__(
+        self, limits: Limits | None = None, *, walls: bool = True, packages: Path | None = None
+    ) -> None:
         self.limits = limits or Limits()
+        self.packages = packages
         self.walls = walls
         self._slots: dict[str, Slot] = {}
         self._compilers = Compilers(walls=walls)
@@ -193,7 +197,12 @@ class Sandbox:
         """Start a slot if it does not run: python, numpy (Python that has imported it), or a language's."""
         if slot not in self._slots:
             tools = None if slot in ("python", "numpy") else runtimes.readable(slot)
-            shown = view(walls=self.walls, tools=tools, warm=[slot] if slot == "numpy" else [])
+            shown = view(
+                walls=self.walls,
+                tools=tools,
+                warm=[slot] if slot == "numpy" else [],
+                folder=self.packages,
+            )
             self._slots[slot] = Slot(shown, walls=self.walls)
 
     def close(self) -> None:

@@ -22,7 +22,13 @@ PACKAGES = (
 header needs numpy, the programs of MATH sympy, DS-1000 pandas, scipy, scikit-learn and what these import."""
 
 
-def view(*, walls: bool, tools: Mapping[str, str] | None = None, warm: Sequence[str] = ()) -> dict[str, Any]:
+def view(
+    *,
+    walls: bool,
+    tools: Mapping[str, str] | None = None,
+    warm: Sequence[str] = (),
+    folder: Path | None = None,
+) -> dict[str, Any]:
     """Host paths by their path inside, what is hidden of them, and the slot's own import path.
 
     To be seen: the interpreter, its libraries, ``PACKAGES``; for programs of other languages their tools
@@ -31,12 +37,13 @@ def view(*, walls: bool, tools: Mapping[str, str] | None = None, warm: Sequence[
     Args:
         tools: What programs of another language read, as host paths by their path inside.
         warm: Modules that the slot imports beforehand, beside those that it always does.
+        folder: Packages in place of ``PACKAGES``.
     """
     paths = [sysconfig.get_path("stdlib"), f"{sys.base_prefix}/lib", *_LIBRARIES]
     path = [sysconfig.get_path("stdlib"), str(sysconfig.get_config_var("DESTSHARED"))]
     readable = _outermost({found: found for found in paths} | dict(tools or {}))
     if tools is None:
-        seen = packages()
+        seen = packages(folder)
         # Under a name of their own: the environment may lie below /tmp, where programs write.
         readable |= {f"{_PACKAGES}/{name}": str(place) for name, place in seen.items()}
         path += [_PACKAGES] if walls else sorted({str(place.parent) for place in seen.values()})
@@ -55,8 +62,14 @@ def _outermost(paths: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def packages() -> dict[str, Path]:
-    """The packages of ``PACKAGES`` that are installed, with their shared libraries, by their file names."""
+def packages(folder: Path | None = None) -> dict[str, Path]:
+    """What programs may import beside the standard library, by file name.
+
+    Args:
+        folder: All that is in it; without it the packages of ``PACKAGES`` that are installed here.
+    """
+    if folder is not None:
+        return {place.name: place.resolve() for place in sorted(folder.iterdir())}
     found: dict[str, Path] = {}
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)

@@ -14,6 +14,7 @@ from evals.data import Source
 from evals.sandbox import Test
 from evals.suites import (
     crosscodeeval,
+    ds1000,
     evalplus,
     humaneval,
     infilling,
@@ -94,9 +95,12 @@ PROGRAMS: Mapping[str, ProgramSuite] = {
     **infilling.SUITES,
     **leetcode.SUITES,
     **pal.SUITES,
+    **ds1000.SUITES,
 }
 APART: Set[str] = {*evalplus.SUITES, *pal.SUITES}
 """Suites of programs whose test runs apart from them or not at all."""
+NEEDS: Mapping[str, tuple[str, ...]] = ds1000.NEEDS
+"""Packages without which the programs of a suite are not run."""
 LANGUAGES: Mapping[str, LanguageSuite] = {
     **{f"multiple-{name}": language for name, language in multiple.languages(multiple.Language).items()},
     **{f"instruct-{name}": language for name, language in instruct.languages().items()},
