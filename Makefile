@@ -88,8 +88,8 @@ bench: $(READY)  ## every benchmark beside its peers; results are dated in docs/
 bench-replay: $(READY)  ## published verdicts of other harnesses, run again here (needs their data)
 	$(BIN)/python tests/bench/replay_bench.py
 
-bench-dedup: $(READY)  ## dedup beside datatrove, text-dedup, rensa and others on pinned packages
-	$(BIN)/python tests/bench/dedup_bench.py --work $(or $(WORK),out/bench-dedup) --size full --thresholds 0.7 0.85
+bench-dedup: $(READY)  ## dedup beside datatrove, text-dedup, rensa and others on pinned packages: hours of CPU
+	$(BIN)/python tests/bench/dedup_bench.py --work $(or $(WORK),out/bench-dedup) --reuse
 
 clean:  ## remove what the runs wrote (downloads stay in the cache)
 	rm -rf out
