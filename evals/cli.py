@@ -106,6 +106,19 @@ def explain(
 
 
 @app.command
+def compare(a: Path, b: Path, /) -> None:
+    """Say which of two runs is better, how sure that is, and which problems they solve differently.
+
+    Args:
+        a: A table of verdicts.
+        b: Another, on the same suites.
+    """
+    from evals import compare as comparing
+
+    print("\n".join(comparing.compare(a, b)))
+
+
+@app.command
 def run(program: Path, /, *, settings: Run = Run()) -> None:
     """Run one program in a sandbox and print its verdict as JSON.
 

@@ -133,6 +133,8 @@ class Crossfile:
 class Report:
     samples: int = 1000
     """Samples shown in full; the first one of every problem comes first, all are counted."""
+    against: Path | None = None
+    """Verdicts of another run on the same suites, to compare this run's with, problem by problem."""
     characters: int = 3000
     """A longer prompt, completion or program is shown without its middle."""
 

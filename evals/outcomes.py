@@ -21,6 +21,7 @@ class Score(NamedTuple):
     """One pass@k of one suite with its 95 % interval, all as shares."""
 
     suite: str
+    rule: str
     k: int
     value: float
     low: float
@@ -64,6 +65,10 @@ class Sample(NamedTuple):
     problem: str
     number: int
     verdict: str
+    """By the strict rule."""
+    published: str
+    cpu_seconds: float | None
+    memory_bytes: int | None
     detail: str
     prompt: str
     completion: str
@@ -129,10 +134,10 @@ def _json(table: Table, name: str) -> dict[str, Any]:
 
 
 def scores(tables: Tables) -> list[Score]:
-    """What ``evals judge`` wrote down about each suite, by the strict rule."""
+    """What ``evals judge`` wrote down about each suite, by both rules, the strict one last."""
     if "evals judge" not in tables:
         return []
-    told = [score for score in tables["evals judge"].manifest["scores"] if score["rule"] == "strict"]
+    told = tables["evals judge"].manifest["scores"]
     return sorted(Score(*(score[name] for name in Score._fields)) for score in told)
 
 
@@ -166,8 +171,9 @@ def samples(tables: Tables, most: int) -> Iterator[tuple[str, list[Sample]]]:
     Args:
         most: How many samples to give in all.
     """
-    judged = tables["evals judge"].scan()
     key = ["suite", "problem"]
+    cost = tables["evals judge"].scan("measured").select(*key, "sample", "cpu_seconds", "memory_bytes")
+    judged = tables["evals judge"].scan().join(cost, on=[*key, "sample"], how="left")
     if "evals sample" in tables:
         made = tables["evals sample"].scan().select(*key, "sample", "completion", "finish")
         judged = judged.join(made, on=[*key, "sample"], how="left")
@@ -186,7 +192,8 @@ def _sample(row: dict[str, Any]) -> Sample:
     end = min((at for stop in stops if (at := completion.find(stop)) >= 0), default=len(completion))
     prompt, detail = row.get("prompt") or "", row["detail"] or ""
     texts = (prompt, completion[:end], completion[end:], row["program"])
-    return Sample(row["problem"], row["sample"], row["strict"], detail, *texts)
+    cost = row["cpu_seconds"], row["memory_bytes"]
+    return Sample(row["problem"], row["sample"], row["strict"], row["as_published"], *cost, detail, *texts)
 
 
 def _natural(name: str) -> tuple[str, int, str]:

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
-from evals import account, figures, outcomes, relations
+from corpus import Table
+from evals import account, compare, figures, outcomes, relations
 from evals.account import PAPER, Tables
 from evals.config import Report
 from evals.figures import Interval, Series, visible
@@ -63,8 +64,8 @@ class Excerpt(NamedTuple):
     left_out: int
 
 
-def render(tables: Tables, settings: Report, headline: list[Headline]) -> str:
-    """The page about ``tables``, as HTML."""
+def render(tables: Tables, settings: Report, headline: list[Headline], against: Table | None = None) -> str:
+    """The page about ``tables``, as HTML; ``against`` are the verdicts that they are compared with."""
     here = Path(__file__).parent
     style = re.search("<style>(.*?)</style>", (here / "page.html").read_text(), re.DOTALL)
     assert style is not None
@@ -74,6 +75,7 @@ def render(tables: Tables, settings: Report, headline: list[Headline]) -> str:
         found = part(tables, settings)
         told["charts"] |= found.pop("charts", {})
         told |= found
+    told |= _comparison(tables, against)
     page: str = _environment(here, settings).get_template("page.html").render(told)
     return page
 
@@ -269,15 +271,23 @@ def _verdicts(tables: Tables, settings: Report) -> dict[str, Any]:
     }
 
 
+def _comparison(tables: Tables, against: Table | None) -> dict[str, Any]:
+    """The end of section 6: this run beside another."""
+    if against is None or "evals judge" not in tables:
+        return {"comparisons": [], "moved": []}
+    runs = against, tables["evals judge"]
+    return {"comparisons": compare.comparisons(*runs), "moved": list(compare.moved(*runs))}
+
+
 def _score_chart(scores: list[Score], source: str) -> Markup:
     """Ours with their intervals, and the paper's base models on the same suites."""
     source = "this model" if source == "model" else f"{source} samples"
     drawn = Markup("")
     for suite in dict.fromkeys(score.suite for score in scores):
         ours = [
-            Interval(f"{source}, pass@{one.k}", *(100 * x for x in one[2:5]))
+            Interval(f"{source}, pass@{one.k}", *(100 * x for x in (one.value, one.low, one.high)))
             for one in scores
-            if one.suite == suite
+            if one.suite == suite and one.rule == "strict"
         ]
         theirs = [Interval(name, value) for name, value in PAPER["scores"].get(suite, {}).items()]
         drawn += figures.intervals(f"{suite}, beside the paper's pass@1", "problems solved, %", ours, theirs)

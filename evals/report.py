@@ -46,12 +46,13 @@ def write_report(sources: Iterable[Path], dst: Path, settings: Report) -> Table:
     check(settings)
     _refuse_table(dst)
     tables = by_verb(corpus.read(path) for path in sources)
-    opened = corpus.building(dst, "report", made_by="evals report", settings=settings, inputs=tables.values())
-    with opened as out:
+    against = corpus.read(settings.against, "verdicts") if settings.against else None
+    inputs = [*tables.values(), *([against] if against else [])]
+    with corpus.building(dst, "report", made_by="evals report", settings=settings, inputs=inputs) as out:
         if isinstance(out, Table):
             return out
         headline = headlines(tables)
-        drawn = page.render(tables, settings, headline)
+        drawn = page.render(tables, settings, headline, against)
         out.write("page", {"index.html": drawn.encode()}, came_in=len(tables), went_out=1)
         return out.seal(headline=[one._asdict() for one in headline])
 
@@ -101,7 +102,7 @@ def headlines(tables: Tables) -> list[Headline]:
             found.append(Headline(f"final loss, {loss[0]}", f"{loss[1]:.3f} nats", beside))
     source = outcomes.source(tables)
     for score in outcomes.scores(tables):
-        if score.k == 1:
+        if score.k == 1 and score.rule == "strict":
             between = f"95 % interval {100 * score.low:.1f} to {100 * score.high:.1f}"
             of = "pass@1" if source == "model" else f"pass@1 of {source} samples"
             found.append(Headline(f"{score.suite}, {of}", percent(score.value), between))

@@ -327,6 +327,7 @@ def test_the_paper_s_table_sums_to_what_the_paper_states() -> None:
 
 @pytest.mark.parametrize(("finish", "shown"), [("stop", "a"), ("given", "a\ndef b(): pass")])
 def test_page_cuts_a_completion_only_where_the_judge_did(finish, shown):
-    row = {"problem": "p", "sample": 0, "strict": "failed", "detail": None, "program": ""}
+    judged = {"as_published": "failed", "strict": "failed", "cpu_seconds": None, "memory_bytes": None}
+    row = {"problem": "p", "sample": 0, "detail": None, "program": ""} | judged
     made = {"completion": "a\ndef b(): pass", "finish": finish, "stop": ["\ndef"]}
     assert outcomes._sample(row | made).completion == shown

@@ -53,3 +53,28 @@ def test_bootstrap_is_repeatable_and_near_the_normal_interval():
     assert low == pytest.approx(0.4 - 1.96 * 0.049, abs=0.01) and high == pytest.approx(
         0.4 + 1.96 * 0.049, abs=0.01
     )
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_mcnemar_is_the_share_of_coin_throws_at_least_as_uneven(better, worse):
+    n, uneven = better + worse, abs(better - worse)
+    share = sum(comb(n, i) for i in range(n + 1) if abs(n - 2 * i) >= uneven) / 2**n
+    assert scores.mcnemar(better, worse) == pytest.approx(share)
+
+
+def test_permutation_of_single_samples_is_mcnemar_and_draws_are_near_the_whole():
+    few = [1.0] * 9 + [-1.0] * 3 + [0.0] * 50
+    assert scores.permutation(few) == pytest.approx(scores.mcnemar(9, 3))
+    many = [1.0] * 30 + [-1.0] * 12
+    assert scores.permutation(many) == pytest.approx(scores.mcnemar(30, 12), abs=0.004)
+    assert scores.permutation([]) == scores.permutation([0.0]) == 1.0
+
+
+@given(st.integers(0, 200))
+def test_the_smallest_difference_is_significant_and_the_next_smaller_is_not(pairs):
+    least = scores.smallest_difference(pairs)
+    if pairs < 6:
+        assert least == 6
+    else:
+        assert scores.mcnemar((pairs + least) // 2, (pairs - least) // 2) <= 0.05
+        assert scores.mcnemar((pairs + least) // 2 - 1, (pairs - least) // 2 + 1) > 0.05
