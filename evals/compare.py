@@ -85,8 +85,8 @@ def moved(a: Table, b: Table) -> Iterator[Moved]:
         rows = rows.join(named, on=["suite", "problem"], how="left")
     for row in rows.sort("suite", "problem").collect().iter_rows(named=True):
         detail = row["detail_a"] if row["a"] < row["b"] else row["detail_b"]
-        counts = (f"{row[side] * row[f'n_{side}']:.0f}/{row[f'n_{side}']}" for side in "ab")
-        yield Moved(row["suite"], row["problem"], *counts, " ".join((detail or "").split())[:100])
+        first, second = (f"{row[side] * row[f'n_{side}']:.0f}/{row[f'n_{side}']}" for side in "ab")
+        yield Moved(row["suite"], row["problem"], first, second, " ".join((detail or "").split())[:100])
 
 
 def told(one: Comparison) -> str:

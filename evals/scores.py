@@ -57,7 +57,7 @@ def mcnemar(better: int, worse: int) -> float:
     """
     pairs = better + worse
     tail = sum(math.comb(pairs, i) for i in range(min(better, worse) + 1))
-    return min(1.0, 2 * tail / 2**pairs)
+    return min(1.0, 2 * tail / (1 << pairs))
 
 
 def permutation(differences: Sequence[float], *, seed: int = 0) -> float:
