@@ -79,7 +79,8 @@ class Sketches:
         """By batch and name, the sketch of every repo: the least of its rows' sketches, bin by bin."""
         merged: dict[tuple[int, str], Words] = {}
         for unit in self.source.units:
-            table = pq.read_table(self.work / "repos" / unit.sketched)
+            with pq.ParquetFile(self.work / "repos" / unit.sketched) as file:  # read_table loads much more
+                table = file.read()
             for name, sketch in zip(table["repo"].to_pylist(), table["sketch"], strict=True):
                 repo, bins = (unit.batch, name), np.frombuffer(sketch.as_buffer(), np.uint64)
                 merged[repo] = np.minimum(merged[repo], bins) if repo in merged else bins
