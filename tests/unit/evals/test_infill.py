@@ -71,7 +71,7 @@ def test_lines_are_compared_by_language_from_json_or_parquet():
 def test_first_line_is_as_published_and_all_of_it_is_strict():
     (asked,) = problems_of("santacoder-python", [santacoder_rows()[1]], Problems())
     match = SUITES["santacoder-python"].match(asked, "\n  return x\n    # and so on")
-    assert (match.as_real, match.strict) == (True, False)
+    assert (match.as_published, match.strict) == (True, False)
 
 
 def test_similarity_is_fuzzywuzzy_s_ratio():

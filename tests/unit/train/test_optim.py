@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from train import optim
+from train import optim, shard
 from train.config import Pretrain
+
+from .conftest import ALONE
 
 SETTINGS = Pretrain(lr=1.0, warmup_steps=20)
 
@@ -32,10 +34,10 @@ def test_the_rate_warms_up_and_falls_twice_by_the_root_of_ten(step: int, wanted:
 def test_gradients_are_scaled_to_norm_one_and_small_ones_are_left_alone() -> None:
     big, small = torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(2))
     big.grad, small.grad = torch.tensor([3.0, 0.0, 0.0]), torch.tensor([0.0, 4.0])
-    assert optim.clip([big, small]) == 5
+    assert optim.clip([big, small], shard.squares([big, small], ALONE)) == 5
     assert big.grad.tolist() == pytest.approx([0.6, 0, 0]) and small.grad.tolist() == pytest.approx([0, 0.8])
     before = big.grad.clone()
-    assert optim.clip([big]) == pytest.approx(0.6)
+    assert optim.clip([big], shard.squares([big], ALONE)) == pytest.approx(0.6)
     assert torch.equal(big.grad, before)
 
 
