@@ -81,13 +81,14 @@ static PyObject *sign(PyObject *self, PyObject *args)
     uint8_t *signatures = b.view[5].buf;
     uint64_t *counts = b.view[6].buf, *sketches = b.view[7].buf;
     const Py_ssize_t segments = ITEMS(b, 1, int64_t), n = ITEMS(b, 4, int64_t), merged = b.view[7].len / (8 * K);
-    const long long ngram = number(args, 8);
-    int good = ITEMS(b, 2, int64_t) == segments && ITEMS(b, 3, int64_t) == n + 1 && b.view[5].len == n * K &&
-               ITEMS(b, 6, uint64_t) == n && ngram >= 1 && ngram <= MOST_WORDS;
+    const long long ngram = number(args, 8), file = number(args, 9);
+    int good = !PyErr_Occurred() && file <= INT32_MAX && ITEMS(b, 2, int64_t) == segments &&
+               ITEMS(b, 3, int64_t) == n + 1 && b.view[5].len == n * K && ITEMS(b, 6, uint64_t) == n &&
+               ngram >= 1 && ngram <= MOST_WORDS;
     for (Py_ssize_t i = 0; good && i < n; i++)
         good = rows[i] >= 0 && rows[i] <= rows[i + 1] && rows[i + 1] <= segments && groups[i] < merged;
     if (!good || !segments_fit(starts, ends, segments, b.view[0].len)) {
-        fail(&b, "sign: sizes do not fit together");
+        fail(&b, PyErr_Occurred() ? NULL : "sign: sizes do not fit together");
         return NULL;
     }
     Row *row = malloc(sizeof *row);
@@ -104,7 +105,7 @@ static PyObject *sign(PyObject *self, PyObject *args)
     row->ends = ends;
     row->ngram = (size_t)ngram;
     row->held = held;
-    row->out.file = (int)number(args, 9);
+    row->out.file = (int)file;
     row->out.n = 0;
     row->out.error = 0;
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -227,7 +228,11 @@ static int choose_exactly(Choice *c, const Index *x, size_t row, size_t n)
     PyObject *answer = PyObject_CallFunction(c->compare, "ny#", (Py_ssize_t)row, (const char *)others, (Py_ssize_t)(4 * n));
     Py_ssize_t place = -1;
     double similarity = 0;
-    const int good = answer && PyArg_ParseTuple(answer, "nd", &place, &similarity) && place < (Py_ssize_t)n;
+    int good = answer && PyArg_ParseTuple(answer, "nd", &place, &similarity);
+    if (good && place >= (Py_ssize_t)n) {
+        PyErr_SetString(PyExc_ValueError, "choose: a place beyond the partners");
+        good = 0;
+    }
     if (good && place >= 0)
         choose_keeper(c, row, others[place], similarity, 1);
     Py_XDECREF(answer);
@@ -297,137 +302,6 @@ static PyObject *choose(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* ------------------------------------------------------------- sets of shingles that lie in files */
-
-typedef struct {
-    const int64_t *members, *bounds, *bases, *starts; /* rows of items; first rows of units; see `first_similar` */
-    const int32_t *files;
-    size_t items, units;
-} Shelf;
-
-/* Shingles of an item in memory of its own. */
-typedef struct {
-    uint64_t *shingles;
-    size_t n;
-} Loaded;
-
-static int read_all(int file, char *to, size_t size, int64_t at)
-{
-    while (size) {
-        const ssize_t got = pread(file, to, size, (off_t)at);
-        if (got == 0)
-            errno = EIO; /* the file is shorter than its counts say */
-        if (got == 0 || (got < 0 && errno != EINTR))
-            return 0;
-        if (got > 0) {
-            to += got;
-            at += got;
-            size -= (size_t)got;
-        }
-    }
-    return 1;
-}
-
-/* The unit of a row: the last whose first row is not after it. */
-static size_t unit_of(const Shelf *s, int64_t row)
-{
-    size_t low = 0, high = s->units;
-    while (high - low > 1) {
-        const size_t middle = low + (high - low) / 2;
-        if (s->bases[middle] <= row)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* Have Python open the files that an item lies in; 0 if it raised. */
-static int open_files(const Shelf *s, size_t item, PyObject *open)
-{
-    for (int64_t m = s->bounds[item]; m < s->bounds[item + 1]; m++) {
-        const size_t unit = unit_of(s, s->members[m]);
-        if (s->files[unit] >= 0)
-            continue;
-        PyObject *done = PyObject_CallFunction(open, "n", (Py_ssize_t)unit);
-        if (!done)
-            return 0;
-        Py_DECREF(done);
-    }
-    return 1;
-}
-
-/* Read an item; 0, with errno set, if that fails. */
-static int load_item(const Shelf *s, size_t item, Loaded *found)
-{
-    found->n = 0;
-    for (int64_t m = s->bounds[item]; m < s->bounds[item + 1]; m++) {
-        const int64_t row = s->members[m];
-        found->n += (size_t)(s->starts[2 * row + 1] - s->starts[2 * row]);
-    }
-    found->shingles = malloc(8 * found->n + 8);
-    if (!found->shingles)
-        return 0;
-    char *to = (char *)found->shingles;
-    for (int64_t m = s->bounds[item]; m < s->bounds[item + 1]; m++) {
-        const int64_t row = s->members[m], start = s->starts[2 * row], size = 8 * (s->starts[2 * row + 1] - start);
-        if (!read_all(s->files[unit_of(s, row)], to, (size_t)size, 8 * start))
-            return 0;
-        to += size;
-    }
-    return 1;
-}
-
-/* first_similar(members, bounds, bases, starts, files, others, item, threshold, open) -> (place or -1, similarity)
- *   starts: int64 [rows, 2], where the shingles of a row start and end in the file of its unit
- *   files: int32 [units], descriptors; open(unit) fills in one that is below 0 and the starts of its rows */
-static PyObject *first_similar(PyObject *self, PyObject *args)
-{
-    Buffers b;
-    (void)self;
-    if (!take(&b, args, "rrrrrr"))
-        return NULL;
-    const Shelf s = {.members = b.view[0].buf, .bounds = b.view[1].buf, .bases = b.view[2].buf, .starts = b.view[3].buf,
-                     .files = b.view[4].buf, .items = (size_t)ITEMS(b, 1, int64_t) - 1, .units = (size_t)ITEMS(b, 2, int64_t)};
-    const uint32_t *others = b.view[5].buf;
-    const Py_ssize_t n = ITEMS(b, 5, uint32_t);
-    const long long item = number(args, 6);
-    const double threshold = PyFloat_AsDouble(PyTuple_GetItem(args, 7));
-    PyObject *const open = PyTuple_GetItem(args, 8);
-    int good = !PyErr_Occurred() && item >= 0 && (size_t)item < s.items && ITEMS(b, 4, int32_t) == (Py_ssize_t)s.units;
-    for (Py_ssize_t i = 0; good && i < n; i++)
-        good = others[i] < s.items;
-    if (!good) {
-        fail(&b, PyErr_Occurred() ? NULL : "first_similar: sizes do not fit together");
-        return NULL;
-    }
-    Loaded mine = {NULL, 0};
-    Py_ssize_t place = -1;
-    double similarity = 0;
-    good = open_files(&s, (size_t)item, open);
-    if (good && !load_item(&s, (size_t)item, &mine)) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        good = 0;
-    }
-    for (Py_ssize_t i = 0; good && place < 0 && i < n; i++) {
-        Loaded theirs = {NULL, 0};
-        if (!(good = open_files(&s, others[i], open)))
-            break;
-        Py_BEGIN_ALLOW_THREADS
-        similarity = load_item(&s, others[i], &theirs) ? similarity_of(mine.shingles, mine.n, theirs.shingles, theirs.n) : -1;
-        free(theirs.shingles);
-        Py_END_ALLOW_THREADS
-        if (similarity < 0) {
-            PyErr_SetFromErrno(PyExc_OSError);
-            good = 0;
-        } else if (similarity >= threshold)
-            place = i;
-    }
-    free(mine.shingles);
-    give_back(&b);
-    return good ? Py_BuildValue("nd", place, similarity) : NULL;
-}
-
 /* similarity(left, right): exact similarity of two lists of shingles, as sets */
 static PyObject *similarity(PyObject *self, PyObject *args)
 {
@@ -476,6 +350,8 @@ static PyObject *jaccard(PyObject *self, PyObject *args)
         return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
+
+#include "_shelf.h"
 
 #include "_repeats.h"
 

@@ -157,7 +157,7 @@ static int intersect(Set *set, const uint64_t *x, size_t n, uint64_t part, uint6
 {
     for (size_t i = 0; i < n; i++) {
         const uint64_t place = x[i] * set->salt;
-        if (parts > 1 && (place & UINT32_MAX) % parts != part)
+        if (parts > 1 && mix(place) % parts != part) /* the low bits of `place` alone do not know the salt */
             continue;
         size_t slot = (size_t)(place >> set->shift);
         while (set->stamps[slot] >= set->tick - 1 && set->keys[slot] != x[i])

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 import corpus
 import passes
+from corpus import Refusal
 from dedup import bands, keep
 from dedup.config import Scan, resolve
 from dedup.index import Index, forgotten, opened
@@ -59,6 +60,8 @@ def scan(
     settings = resolve(settings or Scan())
     dst = Path(dst)
     work = dst / ".work"
+    if index and Path(index).resolve().is_relative_to(dst.resolve()):
+        raise Refusal(f"{index} lies in {dst}, which a new result clears: give another directory.")
     asked = request(Path(path) for path in sources)
     with ExitStack() as stack:
         past = stack.enter_context(opened(Path(index), settings, asked)) if index else None
@@ -68,12 +71,17 @@ def scan(
                 dst, asked.table, made_by="dedup scan", settings=settings, inputs=asked.tables, **pins
             )
         )
+        unknown = past is not None and past.added is None
         if isinstance(out, corpus.Table):
+            if unknown:
+                raise Refusal(
+                    f"{dst} is finished, but {index} does not have its rows: give a new destination."
+                )
             return out
         work.mkdir(exist_ok=True)
         source = open_source(asked, settings, work)
         left = out.left([unit.name for unit in source.units])
-        if left:
+        if left or unknown:
             place = _decide(source, settings, work, past, workers)
             if not place.heads.exists():
                 _publish(_heads(pl.read_parquet(place.fates)), place.heads)

@@ -31,7 +31,7 @@ import passes
 from corpus import Refusal
 from dedup import kernel
 from dedup.config import Scan
-from dedup.input import Columns, Request, Source, Unit
+from dedup.input import Columns, Request, Source, Unit, metadata_of
 
 FORMAT = 1
 FOLDERS = ("rows", "repos", "texts", "fates")
@@ -41,6 +41,9 @@ COMPARES = (
     *("ngram", "min_shingles", "licence_headers"),
 )
 """Settings in which all scans of an index agree; that they rank rows alike is seen from their terms."""
+
+READS = ("text", "id", "repo", "priority", "reconsider")
+"""Settings in which they may differ; with others, the same source is another scan."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,9 @@ class Index:
 def opened(path: Path, settings: Scan, asked: Request) -> Iterator[Index]:
     """The index at ``path``, made if there is none, for one scan; refuses one of other settings."""
     path.mkdir(parents=True, exist_ok=True)
-    if any(path.iterdir()) and not (path / "index.json").exists() and not (path / corpus.LOCK).exists():
+    held = {file.name for file in path.iterdir()}
+    is_table = bool(held & {"manifest.json", ".plan.json"})
+    if "index.json" not in held and held and (is_table or corpus.LOCK not in held):
         raise Refusal(f"{path} holds files that are not an index: give an empty or a new directory.")
     with corpus.only_writer(path):
         same = {name: asdict(settings)[name] for name in COMPARES}
@@ -162,7 +167,8 @@ def opened(path: Path, settings: Scan, asked: Request) -> Iterator[Index]:
                     "give the same settings, or another index."
                 )
         inputs = [table.digest for table in asked.tables] + sorted(asked.pins.values())
-        request = hashlib.sha256(json.dumps([inputs, settings.reconsider]).encode()).hexdigest()
+        reads = [asdict(settings)[name] for name in READS]
+        request = hashlib.sha256(json.dumps([inputs, reads]).encode()).hexdigest()
         added = next((batch for batch in batches if batch.request == request), None)
         earlier = batches[: batches.index(added)] if added else batches
         index = Index(path, found, earlier, request, added.before if added else _state(path, batches), added)
@@ -194,10 +200,11 @@ def units_of(path: Path, batches: tuple[Batch, ...]) -> Iterator[Unit]:
             file = path / "texts" / f"{name}.parquet"
             if not file.exists():
                 raise Refusal(f"{file} is missing: the index is damaged; make it again from its sources.")
-            about = pq.read_metadata(file)
+            about = metadata_of(file)
             columns = Columns("text", files="files" if "files" in about.schema.names else "")
             groups = tuple(range(about.num_row_groups))
-            yield Unit(name, file, groups, base, rows, batch=number, stored=name, columns=columns)
+            # No unit of a source has a name with a slash, whatever its files are called.
+            yield Unit(f"index/{name}", file, groups, base, rows, batch=number, stored=name, columns=columns)
             base += rows
 
 
@@ -216,7 +223,7 @@ def _keep_texts(path: Path, source: Source, name: str) -> None:
     """Copy what is compared of one unit's rows."""
     unit, columns = source.unit(name), source.columns
     final = path / "texts" / unit.sketched
-    aside = final.with_name(f".{final.name}.part")
+    aside = corpus.unfinished(final)
     schema = pa.schema([("text", pa.large_string())])
     if columns.files:
         schema = schema.append(pa.field("files", source.schema.field(columns.files).type))
@@ -299,6 +306,6 @@ def _sha256(path: Path, first: int, rows: int) -> str:
 
 
 def publish(frame: pl.DataFrame, final: Path) -> None:
-    aside = final.with_name(f".{final.name}.part")
+    aside = corpus.unfinished(final)
     frame.write_parquet(aside)
     aside.replace(final)

@@ -10,9 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -88,27 +86,14 @@ class Source:
     def unit(self, name: str) -> Unit:
         return next(unit for unit in self.units if unit.name == name)
 
-    def groups(
-        self, unit: Unit, columns: Iterable[str], wanted: np.ndarray[Any, Any] | None = None
-    ) -> Iterator[tuple[int, pa.Table]]:
-        """Batches of a unit's rows, each with the number of its first row within the unit.
-
-        Args:
-            wanted: Sorted numbers of rows within the unit; row groups without any are passed over.
-        """
+    def groups(self, unit: Unit, columns: Iterable[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Batches of a unit's rows, each with the number of its first row within the unit."""
         with pq.ParquetFile(unit.path) as file:
-            base = 0
+            at = 0
             for group in unit.groups:
                 about = file.metadata.row_group(group)
-                here = slice(base, base + about.num_rows)
-                base = here.stop
-                if wanted is not None and np.searchsorted(wanted, here.start) == np.searchsorted(
-                    wanted, here.stop
-                ):
-                    continue
                 size = max(1, about.num_rows * BATCH_BYTES // max(1, about.total_byte_size))
                 size = min(size, BATCH_ROWS)
-                at = here.start
                 try:
                     for batch in file.iter_batches(
                         size, row_groups=[group], columns=list(columns), use_threads=False

@@ -42,7 +42,7 @@ def facts_of(
     repo, level = pl.col("repo").cast(pl.String), pl.col("level").cast(pl.String)
     return frame.select(
         "id",
-        pl.col("files").cast(pl.Int64),
+        pl.col("files").cast(pl.Int64).fill_null(0),
         repo=repo,
         whole=level.ne_missing("file") & repo.is_not_null() & by_repo,
         bytes=sizes,

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from corpus import Refusal
 from dedup import kernel
 from dedup.input import Columns
 
@@ -42,11 +43,6 @@ class Texts(NamedTuple):
     starts: Ints
     ends: Ints
     rows: Ints
-
-    @property
-    def room(self) -> int:
-        """No text has more shingles than this: every second byte may be a word."""
-        return int(((self.ends - self.starts) // 2 + 1).sum())
 
 
 def texts_of(table: pa.Table, columns: Columns, how: How) -> Texts:
@@ -85,12 +81,11 @@ def _spans(
     starts = pc.struct_field(spans, "start").to_numpy(zero_copy_only=False).astype(np.int64)
     ends = pc.struct_field(spans, "end").to_numpy(zero_copy_only=False).astype(np.int64)
     characters = pc.utf8_length(text).to_numpy().astype(np.int64)
+    if ((starts < 0) | (starts > ends) | (ends > characters[owner])).any():
+        raise Refusal("column files has spans that leave their text: they count characters; mend them.")
     for row in np.flatnonzero(characters != np.diff(offsets)):  # not ASCII: count the leading bytes
         body = data[offsets[row] : offsets[row + 1]]
         place = np.append(np.flatnonzero((body & 0xC0) != 0x80), len(body))
         mine = slice(int(rows[row]), int(rows[row + 1]))
         starts[mine], ends[mine] = place[starts[mine]], place[ends[mine]]
-    assert ((starts >= 0) & (starts <= ends) & (ends <= np.diff(offsets)[owner])).all(), (
-        "spans leave the text"
-    )
     return starts + offsets[owner], ends + offsets[owner], rows

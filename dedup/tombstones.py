@@ -66,7 +66,7 @@ def _wipe(path: Path, unit: Unit, forgotten: NDArray[np.int64], how: How) -> Non
     gone[mine] = True
     empty = {field.name: pa.scalar("" if field.name == "text" else [], field.type) for field in table.schema}
     columns = [pc.if_else(pa.array(gone), empty[name], table[name]) for name in table.column_names]
-    aside = unit.path.with_name(f".{unit.path.name}.part")
+    aside = corpus.unfinished(unit.path)
     corpus.write_parquet(aside, pa.table(columns, schema=table.schema))
     aside.replace(unit.path)
     sketch_repos_again(path, unit, how)

@@ -118,6 +118,39 @@ def test_the_same_scan_again_adds_nothing(tmp_path):
     assert (tmp_path / "index/index.json").read_text() == before
 
 
+def test_another_column_of_the_same_source_is_another_scan(tmp_path):
+    rows = pl.DataFrame({"id": ["a", "b"], "text": ["one text", "two"], "code": ["alike"] * 2})
+    source, index = write(tmp_path / "rows", rows), tmp_path / "index"
+    names = dedup.Scan(text="text", priority="id")
+    assert kept(dedup.scan([source], tmp_path / "texts", names, 1, index=index)) == {"a", "b"}
+    with pytest.raises(Refusal, match="stands for another text in the index"):
+        dedup.scan([source], tmp_path / "codes", dedup.Scan(text="code", priority="id"), 1, index=index)
+
+
+def test_files_that_are_called_like_those_of_the_index_do_not_touch_it(tmp_path):
+    first, index = crawls(tmp_path)[0], tmp_path / "index"
+    settings = dedup.Scan(level="row", priority="text_bytes DESC")
+    dedup.scan([first], tmp_path / "old", settings, 1, index=index)
+    before = {file: file.read_bytes() for file in index.glob("*/0001-*")}
+    again = dedup.scan([index / "texts"], tmp_path / "new", settings, 1, index=index)
+    assert before and all(file.read_bytes() == content for file, content in before.items())
+    assert again.counts["in"] == sum(again.counts["rejected"].values()) > 0
+
+
+def test_an_index_that_was_lost_is_not_taken_to_have_what_was_scanned_with_it(tmp_path):
+    source, index = crawls(tmp_path)[0], tmp_path / "index"
+    table = dedup.scan([source], tmp_path / "out", dedup.Scan(), 1, index=index)
+    with pytest.raises(Refusal, match=r"is finished, but .*another does not have its rows"):
+        dedup.scan([source], tmp_path / "out", dedup.Scan(), 1, index=tmp_path / "another")
+    again = dedup.scan([source], tmp_path / "new", dedup.Scan(), 1, index=tmp_path / "another")
+    assert again.digest == table.digest
+    assert (tmp_path / "another/index.json").read_text() == (index / "index.json").read_text()
+    with pytest.raises(Refusal, match="which a new result clears"):
+        dedup.scan([source], tmp_path / "out", dedup.Scan(), 1, index=tmp_path / "out/index")
+    with pytest.raises(Refusal, match="not an index"):
+        dedup.scan([source], tmp_path / "more", dedup.Scan(), 1, index=tmp_path / "out")
+
+
 def test_what_is_forgotten_is_nobodys_partner_and_its_text_is_gone(tmp_path):
     text = " ".join(random.Random(1).choices(WORDS, k=200))
     one = pl.DataFrame({"id": ["a", "b", "c"], "repo": ["x", "x", "y"], "text": [text, text, "other"]})
@@ -153,5 +186,9 @@ def test_an_index_that_does_not_fit_is_refused_in_one_line(tmp_path):
     signatures = (index / "signatures.u8").read_bytes()
     (index / "signatures.u8").write_bytes(bytes([signatures[0] ^ 1]) + signatures[1:])
     refused(second, "signatures.u8 is missing or changed")
+    (index / "signatures.u8").write_bytes(signatures)
+    texts = next((index / "texts").iterdir())
+    texts.write_bytes(texts.read_bytes()[:-9])
+    refused(second, "is damaged or not parquet")
     (index / "index.json").write_text("{")
     refused(second, "index.json is damaged")

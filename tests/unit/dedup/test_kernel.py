@@ -95,6 +95,10 @@ def test_what_a_comparison_raises_reaches_the_caller(engine):
     signatures = np.zeros((2, 256), np.uint8)
     signatures[1, 200:] = 1
     rows, settled = np.arange(2), np.zeros(2, np.bool_)
+    with pytest.raises((ValueError, IndexError)):
+        kernel.choose(
+            signatures, rows, settled, lambda *_: (7, 1.0), bands=9, rows=9, limits=(9, 255), bucket=9
+        )
     with pytest.raises(ZeroDivisionError):
         kernel.choose(
             signatures, rows, settled, lambda *_: 1 // 0, bands=9, rows=9, limits=(9, 255), bucket=9
@@ -120,6 +124,8 @@ def test_sets_of_millions_of_shingles_are_compared_in_parts():
     numbers = np.arange(6_000_000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     assert kernel.similarity(numbers[:5_000_000], numbers[4_000_000:]) == 1_000_000 / 6_000_000
     assert kernel.similarity(numbers[:5_000_000], numbers[:0]) == 0
+    even = np.arange(8_300_000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) * np.uint64(2)
+    assert kernel.similarity(even[:4_150_000], even[4_150_000:]) == 0, "no text puts all into one part"
 
 
 def test_shingles_are_windows_of_lower_cased_words(engine):
@@ -190,5 +196,9 @@ def test_sizes_that_do_not_fit_are_refused():
         kernel.sign(
             np.frombuffer(b"a b", np.uint8), one, np.array([3]), np.array([0, 1]), np.array([-1]), 0, 5, 10**6
         )
+    for members, bounds, starts in (([5], [0, 1], [0, 0]), ([0], [0, 9], [0, 0]), ([0], [0, 1], [4, 0])):
+        arrays = [np.array(given) for given in (members, bounds, [0], starts)]
+        with pytest.raises(ValueError, match="sizes"):
+            kernel.first_similar(*arrays, np.zeros(1, np.int32), b"", 0, 0.5, int)
     with pytest.raises(ValueError, match="room"):
         kernel.shingle(np.frombuffer(b"a b c d e f", np.uint8), one, np.array([11]), 1, 2)

@@ -229,6 +229,10 @@ def spoiled(tmp_path: Path, what: str) -> Path:
         return write(src, rows.with_columns(id=pl.when(pl.col("id") != "007-far").then("id")))
     if what == "not text":
         return write(src, rows.with_columns(text=pl.lit(3)))
+    if what == "odd spans":
+        ends = pl.col("text").str.len_chars() + (pl.col("id") == "007-far").cast(pl.Int64)
+        spans = pl.concat_list(pl.struct(start=0, end=ends))
+        return write(src, rows.with_columns(files=spans))
     write(src, rows)
     if what == "mixed":
         corpus.write_parquet(src / "zzz.parquet", rows.with_columns(stars=pl.lit("x")).to_arrow())
@@ -264,6 +268,7 @@ def spoiled(tmp_path: Path, what: str) -> Path:
         ("damaged inside", r"part-1.parquet is damaged .*: replace it or leave it out"),
         ("cut lines", "Truncated compressed stream"),
         ("not utf-8", "not UTF-8"),
+        ("odd spans", "files has spans that leave their text"),
         ("nothing", "does not exist"),
     ],
 )
@@ -288,6 +293,12 @@ def test_bad_input_is_one_line_and_leaves_nothing_that_looks_finished(tmp_path, 
 def test_settings_that_cannot_be_are_refused(sample, tmp_path, given, says):
     with pytest.raises(Refusal, match=says):
         run(sample, tmp_path / "unique", **given)
+
+
+def test_a_copy_without_spans_is_dropped_like_any_other(tmp_path):
+    rows = pl.DataFrame({"id": ["a", "b"], "text": ["x y"] * 2, "files": [[{"start": 0, "end": 3}], None]})
+    table = run(write(tmp_path / "rows", rows, shards=1), tmp_path / "unique", priority="id")
+    assert table.scan("rejects").collect().select("key", "files").rows() == [("b", 0)]
 
 
 def test_presets_fill_in_what_is_not_given():
