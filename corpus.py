@@ -117,7 +117,7 @@ class Table:
             empty = pl.from_arrow(schema.empty_table())
             assert isinstance(empty, pl.DataFrame)
             return empty.lazy()
-        return pl.scan_parquet(paths)
+        return pl.scan_parquet(paths, glob=False)
 
 
 def read(path: Path, table: str | None = None) -> Table:

@@ -84,7 +84,7 @@ def scan(
         if left or unknown:
             place = _decide(source, settings, work, past, workers)
             if not place.heads.exists():
-                _publish(_heads(pl.read_parquet(place.fates)), place.heads)
+                _publish(_heads(pl.read_parquet(place.fates, glob=False)), place.heads)
             passes.each(partial(_write, out, place), left, label="writing", workers=workers)
         shutil.rmtree(work, ignore_errors=True)
         where = {"index": str(past.path.absolute())} if past else {}
@@ -247,7 +247,7 @@ def _write(out: corpus.Output, place: Decided, name: str) -> None:
         "clusters": _clusters(dropped, _of_unit(unit, place.heads, "keeper_row")),
     }
     if place.past and name == min(unit.name for unit in source.units if unit.batch == source.units[-1].batch):
-        contents["revised"] = place.past.revised(pl.read_parquet(place.fates))
+        contents["revised"] = place.past.revised(pl.read_parquet(place.fates, glob=False))
     out.write(name, contents, came_in=unit.rows)
 
 

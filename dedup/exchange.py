@@ -7,6 +7,7 @@ read is one stretch of a file.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,8 @@ class Exchange:
         for i, name in enumerate(names):
             with (self.folder / f"{name}.pairs").open("rb") as file:
                 file.seek(PAIR_BYTES * int(bounds[i, 0]))
-                file.readinto(stored[places[i] : places[i + 1]].data)
+                if file.readinto(stored[places[i] : places[i + 1]].data) < places[i + 1] - places[i]:
+                    raise OSError(errno.EIO, "cut off since it was written", file.name)
         return stored.view(np.uint64).reshape(-1, 2), counts
 
 

@@ -95,7 +95,7 @@ class Index:
 
     def before(self) -> pl.DataFrame:
         """What had become of the rows of the index before the scan; there must be some."""
-        return pl.read_parquet(self.path / "fates" / f"{self.batches[-1].name}.parquet")
+        return pl.read_parquet(self.path / "fates" / f"{self.batches[-1].name}.parquet", glob=False)
 
     def revised(self, fates: pl.DataFrame) -> pl.DataFrame:
         """The rows of the index that are dropped now and were not before, or the other way round."""
@@ -276,7 +276,7 @@ def _state(path: Path, batches: tuple[Batch, ...]) -> str:
 def forgotten(path: Path) -> pl.DataFrame:
     if not (path / "forgotten.parquet").exists():
         return pl.DataFrame(schema={"id": pl.String, "row": pl.Int64})
-    return pl.read_parquet(path / "forgotten.parquet")
+    return pl.read_parquet(path / "forgotten.parquet", glob=False)
 
 
 def _clear(path: Path, names: set[str]) -> None:

@@ -162,7 +162,7 @@ def _find(done: corpus.Table, ids: list[str]) -> dict[str, str]:
             columns = columns_of(metadata_of(file).schema.to_arrow_schema(), settings, file)
             if columns.id:
                 key = pl.col(columns.id).cast(pl.String)
-                wanted = pl.scan_parquet(file).filter(key.is_in(ids)).select(key, columns.text)
+                wanted = pl.scan_parquet(file, glob=False).filter(key.is_in(ids)).select(key, columns.text)
                 found |= dict(wanted.collect().iter_rows())
     known = done.scan("clusters").filter(pl.col("id").is_in(ids)).select("id").collect()["id"]
     if "index" in done.manifest and (Path(done.manifest["index"]) / "index.json").exists():
@@ -192,7 +192,9 @@ def _by_source(done: corpus.Table, rejects: pl.DataFrame, top: int) -> list[str]
     for title, name in (("By repo", columns.repo), ("By language", columns.language)):
         if name and columns.id:
             rows = (
-                pl.scan_parquet(files).select(pl.col(columns.id).cast(pl.String).alias("key"), name).collect()
+                pl.scan_parquet(files, glob=False)
+                .select(pl.col(columns.id).cast(pl.String).alias("key"), name)
+                .collect()
             )
             losses = rows.join(rejects.select("key", "bytes"), on="key", how="left").group_by(name)
             table = losses.agg(

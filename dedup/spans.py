@@ -42,15 +42,8 @@ class Spans:
 
     def bare(self) -> Ints:
         """The rows of which no word that was read lies outside of the spans."""
-        if not len(self.found):
-            return np.empty(0, np.int64)
-        rows, stretches = self.found[:, 0], self.stretches
-        first = int(rows[0])
-        inside = np.bincount(rows - first, self.found[:, 2] - self.found[:, 1])
-        mine = stretches[(stretches[:, 0] >= first) & (stretches[:, 0] <= rows[-1])]
-        read = np.bincount(mine[:, 0] - first, mine[:, 5] - mine[:, 4])
-        likely = np.flatnonzero((inside > 0) & (2 * inside >= read)) + first
-        return np.array([row for row in likely.tolist() if not self._words_left(row).any()], np.int64)
+        rows = np.unique(self.found[:, 0]).tolist()
+        return np.array([row for row in rows if not self._words_left(row).any()], np.int64)
 
     def _words_left(self, row: int) -> NDArray[np.bool_]:
         """By byte of a row's text: whether it belongs to a word that was read and is in no span."""

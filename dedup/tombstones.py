@@ -48,7 +48,7 @@ def forget(path: str | Path, ids: Iterable[str]) -> str:
         rows = index.forgotten(path)["row"].to_numpy()
         for unit in units:
             _wipe(path, unit, rows, How(settings["ngram"], settings["licence_headers"]))
-        fates = pl.read_parquet(path / "fates" / f"{batches[-1].name}.parquet")
+        fates = pl.read_parquet(path / "fates" / f"{batches[-1].name}.parquet", glob=False)
     orphans = known.join(
         fates.join(gone, left_on="keeper_row", right_on="row", how="semi"), on="row", how="semi"
     )

@@ -50,6 +50,18 @@ def crawls(tmp_path: Path) -> list[Path]:
     ]
 
 
+def test_brackets_in_names_of_folders_and_files_are_letters_like_any_other(tmp_path):
+    rows = pl.DataFrame({"id": ["a", "b", "c"], "text": ["one text", "one text", "two"]})
+    source, index = tmp_path / "rows[1]", tmp_path / "index[2]"
+    write(source, rows).joinpath("part-0.parquet").rename(source / "part[0].parquet")
+    for n in range(2):
+        table = dedup.scan([source], tmp_path / f"out[{n}]", dedup.Scan(), 1, index=index)
+    assert dedup.explain(table.path, "b").startswith("b was dropped for a")
+    assert dedup.stats(table.path).startswith("3 rows in, 2 kept")
+    assert dedup.forget(index, ["a"]).endswith("  b")
+    assert kept(dedup.scan([write(tmp_path / "more", rows[2:])], tmp_path / "4", None, 1, index)) == set()
+
+
 @pytest.mark.parametrize("level", ["row", "both"])
 @pytest.mark.parametrize("reconsider", [False, True])
 def test_scans_one_after_the_other_keep_what_one_scan_over_all_keeps(tmp_path, level, reconsider):

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -14,6 +15,7 @@ import corpus
 import dedup
 from corpus import Refusal
 from dedup import pieces, repeats, twin_windows, windows
+from dedup.exchange import Exchange
 from schemas import SCHEMAS
 
 WORD = re.compile(r"[0-9A-Za-z_\x80-\U0010ffff]+")
@@ -125,6 +127,12 @@ def test_between_the_cuts_nothing_is_left_that_stands_twice(masked):
             for (start, _), (_, end) in zip(found, found[N - 1 :], strict=False):
                 there, at = seen.setdefault(piece[0][start:end], (name, piece.start() + start))
                 assert there == name and at + end - start > piece.start() + start, "more than an overlap"
+
+
+def test_a_row_of_blanks_around_its_repeats_is_dropped(tmp_path):
+    rows = pl.DataFrame({"id": ["a", "b"], "text": ["f(x, y, z, a, b)", " " * 999 + "f(x, y, z, a, b"]})
+    src = write(tmp_path / "rows", rows, shards=1)
+    assert run(src, tmp_path / "masked", mask=True, priority="id").counts["rejected"] == {"repeated": 1}
 
 
 def test_masked_rows_are_the_rows_without_the_spans(sample, masked, tmp_path):
@@ -250,6 +258,16 @@ def test_explain_and_stats_tell_what_is_repeated_and_from_where(reported):
     assert told.startswith(f"{len(sample_rows())} rows, {rows} of them with {len(spans)} repeats")
     most = spans.group_by("first", "first_start").len()["len"].max()
     assert f"first)\n  {most:>9,}  " in told
+
+
+def test_pairs_that_were_cut_off_are_not_made_up(tmp_path):
+    pairs, bins = Exchange(tmp_path), np.array([1, 2])
+    pairs.write("a", [(np.arange(6, dtype=np.uint64).reshape(3, 2), bins)])
+    assert pairs.read(["a"], 1, 2)[0].tolist() == [[2, 3], [4, 5]]
+    with (tmp_path / "a.pairs").open("r+b") as file:
+        file.truncate(40)
+    with pytest.raises(OSError, match="cut off"):
+        pairs.read(["a"], 1, 2)
 
 
 @pytest.mark.parametrize(
