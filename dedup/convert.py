@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -43,10 +44,13 @@ def parquet_files(path: Path, work: Path) -> Iterator[tuple[str, Path]]:
         if suffixes == JSON and path.is_dir():
             break  # a folder of code may well hold .json files
         if found:
+            met: Counter[str] = Counter()  # a.jsonl and a.jsonl.gz, or b/c and b-c
             for file in found:
                 name = "-".join(file.relative_to(path).parts) if path.is_dir() else file.name
                 stem = name.removesuffix(next(s for s in suffixes if name.endswith(s)))
-                yield stem, file if batches is None else _converted(batches(file), work / f"{stem}.parquet")
+                met[stem] += 1
+                final = work / (f"{stem}.parquet" if met[stem] == 1 else f"{stem}~{met[stem]}.parquet")
+                yield stem, file if batches is None else _converted(batches(file), final)
             return
     if not path.is_dir():
         raise Refusal(f"{path} is no parquet, jsonl or arrow file: convert it, or give the folder of code.")

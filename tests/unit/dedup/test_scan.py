@@ -217,6 +217,14 @@ def test_jsonl_arrow_and_folders_give_what_parquet_gives(scanned, tmp_path):
     assert len(kept(found)) == scanned.counts["out"]
 
 
+def test_lines_in_files_that_differ_in_their_endings_alone_are_all_read(tmp_path):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/a.jsonl").write_text('{"text": "one"}\n')
+    (tmp_path / "rows/a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "two"}\n'))
+    table = run(tmp_path / "rows", tmp_path / "unique", priority="text_bytes")
+    assert sorted(pl.read_parquet(table.path / "*.parquet")["text"]) == ["one", "two"]
+
+
 def spoiled(tmp_path: Path, what: str) -> Path:
     src, rows = tmp_path / "rows", sample_rows()
     if what == "no text":
