@@ -5,6 +5,7 @@
     INDEX/rows repos texts one file for each unit of each batch
     INDEX/fates            what had become of every row by the end of each batch
     INDEX/forgotten.parquet  rows that count no longer
+    INDEX/wiping           there while something of their texts may be left
 
 Row numbers run through all batches and never change.  The texts are kept (compressed), because a pair in
 doubt is compared exactly, and the crawl it came from may be gone.  Files that ``index.json`` does not name
@@ -34,6 +35,7 @@ from dedup.config import Scan
 from dedup.input import Columns, Request, Source, Unit, metadata_of
 
 FORMAT = 1
+WIPING = "wiping"
 FOLDERS = ("rows", "repos", "texts", "fates")
 
 COMPARES = (
@@ -159,6 +161,8 @@ def opened(path: Path, settings: Scan, asked: Request) -> Iterator[Index]:
         same = {name: asdict(settings)[name] for name in COMPARES}
         if not (path / "index.json").exists():
             _save(path, same, ())
+        if (path / WIPING).exists():
+            raise Refusal(f"`dedup forget` was stopped in {path}: run it again with the same ids first.")
         found, batches = load(path)
         for name in COMPARES:
             if found[name] != same[name]:

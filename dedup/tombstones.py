@@ -43,11 +43,13 @@ def forget(path: str | Path, ids: Iterable[str]) -> str:
                 f"{path} never had a row {strangers[0]} ({len(strangers):,} such ids): give ids of its rows."
             )
         gone = named.join(past, on="row", how="anti")
-        # The list first: from then on no scan looks at these rows.  Wiping may be repeated.
+        # Wiping may be repeated, and is if it was stopped: until it is done no scan is let in.
+        (path / index.WIPING).touch()
         index.publish(pl.concat([past, gone]).sort("row"), path / "forgotten.parquet")
         rows = index.forgotten(path)["row"].to_numpy()
         for unit in units:
             _wipe(path, unit, rows, How(settings["ngram"], settings["licence_headers"]))
+        (path / index.WIPING).unlink()
         fates = pl.read_parquet(path / "fates" / f"{batches[-1].name}.parquet", glob=False)
     orphans = known.join(
         fates.join(gone, left_on="keeper_row", right_on="row", how="semi"), on="row", how="semi"

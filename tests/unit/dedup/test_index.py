@@ -1,6 +1,7 @@
 """A new crawl against an index gives what one scan over all of it would give."""
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 import corpus
 import dedup
 from corpus import Refusal
+from dedup import tombstones
 
 WORDS = [f"{verb}_{noun}" for verb in ("get", "set", "make", "sum") for noun in map(str, range(300))]
 
@@ -179,6 +181,20 @@ def test_what_is_forgotten_is_nobodys_partner_and_its_text_is_gone(tmp_path):
     assert kept(second) == {"a"}, "its name is free again, and d goes for c"
     with pytest.raises(Refusal, match="never had a row nobody"):
         dedup.forget(index, ["nobody"])
+
+
+def test_a_forget_that_was_stopped_is_finished_before_anything_is_compared(tmp_path, monkeypatch):
+    rows = pl.DataFrame({"id": ["a", "b"], "repo": ["x", "x"], "text": ["one two", "other"]})
+    source, index = write(tmp_path / "rows", rows), tmp_path / "index"
+    dedup.scan([source], tmp_path / "1", dedup.Scan(), 1, index=index)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tombstones, "sketch_repos_again", lambda *_: signal.raise_signal(signal.SIGINT))
+        dedup.forget(index, ["a"])
+    more = write(tmp_path / "more", rows.with_columns(id="repo" + pl.col("id")))
+    with pytest.raises(Refusal, match="forget` was stopped"):
+        dedup.scan([more], tmp_path / "2", dedup.Scan(), 1, index=index)
+    dedup.forget(index, ["a"])
+    assert kept(dedup.scan([more], tmp_path / "2", dedup.Scan(), 1, index=index)) == {"repoa"}
 
 
 def test_an_index_that_does_not_fit_is_refused_in_one_line(tmp_path):
