@@ -5,8 +5,9 @@
  * know *what* is computed and this one to know how it is made quick.
  *
  * Everything here is written for hostile input: no length is trusted that the caller could get wrong
- * (sizes are checked against the buffers on entry), nothing is read outside [start, end) of a text, and
- * memory does not grow with the length of a text.  The interpreter lock is released while loops run.
+ * (sizes are checked against the buffers, on entry where no more is said), nothing is read outside
+ * [start, end) of a text, and memory does not grow with the length of a text, but for the shingles of two
+ * items that are compared exactly.  The interpreter lock is released while loops run.
  */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
