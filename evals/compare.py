@@ -15,6 +15,7 @@ import polars as pl
 import corpus
 from corpus import Refusal, Table
 from evals import scores
+from evals.figures import visible
 from evals.judge import RULES
 
 
@@ -56,9 +57,8 @@ def compare(a: Path, b: Path) -> list[str]:
     lines = [told(one) for one in comparisons(*tables)]
     changed = [*moved(*tables)]
     lines += [f"{len(changed)} problems are solved differently often (strict):"] if changed else []
-    return lines + [
-        f"  {one.suite}  {one.problem}  {one.a} -> {one.b}  {one.detail}".rstrip() for one in changed
-    ]
+    lines += [f"  {one.suite}  {one.problem}  {one.a} -> {one.b}  {one.detail}".rstrip() for one in changed]
+    return list(map(visible, lines))
 
 
 def comparisons(a: Table, b: Table) -> list[Comparison]:

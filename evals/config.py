@@ -73,7 +73,7 @@ class Sample:
 @dataclass(frozen=True, kw_only=True)
 class Judge:
     seconds: float = 0.0
-    """Processor time of one program; wall time may be three times that.  0 takes each suite's own limit."""
+    """Processor time of one program; one that waits may take three times that.  0: each suite's own limit."""
     memory_mb: int = 1024
     """Memory of one program's processes together, in MiB."""
     oracle: Literal["both", "exact", "split"] = "both"
@@ -112,7 +112,7 @@ class Run:
     entry: tuple[str, ...] = ()
     """Names of the program's functions that the test calls."""
     seconds: float = 10.0
-    """Processor time of the program; wall time may be three times that."""
+    """Processor time of the program; one that waits may take three times that."""
     memory_mb: int = 1024
     """Memory of the program's processes together, in MiB."""
     unsafe_no_sandbox: bool = False

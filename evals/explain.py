@@ -20,6 +20,7 @@ from evals import judge, presets, rules, sandbox
 from evals.backends import MARKED
 from evals.config import Explain, Judge, Problems
 from evals.extract import cut, extracted
+from evals.figures import visible
 from evals.problems import PARTS, files_of, problems_of
 from evals.sandbox import Sandbox
 from evals.suites.problem import Problem
@@ -78,7 +79,7 @@ def explain(a: str, b: str, samples: Path, settings: Explain, cache: Path | None
         for suite, found in files.items():
             pair = [_by_key(problems_of(suite, found, replace(asked, preset=name))) for name in (a, b)]
             lines += _told(a, b, _scored(box, suite, made, pair, settings, limits), pair)
-    return lines
+    return list(map(visible, lines))
 
 
 def _suites(made: corpus.Table) -> list[str]:

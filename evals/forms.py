@@ -117,15 +117,14 @@ def _document(name: str, whole: Any) -> Iterator[Given]:
             yield from (Given(f"{name}[{at}]", Place(at, len(whole)), text) for text in some)
     elif isinstance(whole, dict) and isinstance(whole.get("eval"), dict):
         for task, some in whole["eval"].items():
-            for row in filter(_is_row, some):
+            for row in _rows(some):
                 yield Given(name, task, row.get("solution"), _said(row.get("base_status"), "pass"))
     elif isinstance(whole, dict) and isinstance(whole.get("name"), str):
         yield from _multiple(name, whole)
     elif isinstance(whole, dict) and whole and all(isinstance(some, list) for some in whole.values()):
         for task, some in whole.items():
             for pair in some:
-                row = pair[1] if isinstance(pair, list) and len(pair) == 2 else pair
-                if _is_row(row):
+                for row in _rows(pair[1:] if isinstance(pair, list) and len(pair) == 2 else [pair]):
                     given = Given(name, task, row.get("code"), _said(row.get("passed"), True), program=True)
                     yield given._replace(number=row.get("completion_id"))
     else:
@@ -137,12 +136,13 @@ def _multiple(name: str, whole: dict[str, Any]) -> Iterator[Given]:
     if isinstance(whole.get("completions"), list):
         yield from (Given(where, whole["name"], text) for text in whole["completions"])
         return
-    for row in filter(_is_row, whole.get("results") or ()):
+    for row in _rows(whole.get("results")):
         yield Given(where, whole["name"], row.get("program"), _said(row.get("status"), "OK"), program=True)
 
 
-def _is_row(row: object) -> bool:
-    return isinstance(row, dict)
+def _rows(some: object) -> Iterator[dict[str, Any]]:
+    """The objects in a list; none in what is no list."""
+    yield from (row for row in (some if isinstance(some, list) else ()) if isinstance(row, dict))
 
 
 def _said(value: object, passed: object) -> bool | None:

@@ -51,7 +51,8 @@ def read(path: Path, problems: Sequence[Problem]) -> tuple[dict[Key, list[Comple
                 found[key].append(_completion(problem, one))
         if reason is not None:
             size = len(one.text) if isinstance(one.text, str) else 0
-            rejected.append((one.where, reason, str(one.task)[:200], 1, size))
+            task = str(one.task)[:200].encode("utf-8", "replace").decode()
+            rejected.append((one.where, reason, task, 1, size))
     return _evened(found, problems, path, rejected), rejected
 
 
@@ -148,8 +149,7 @@ def _evened(
 
 def _drop_repeats(some: list[Completion], usual: int) -> list[int]:
     """Take texts out that stand there before, the last first, until ``usual`` are left; their sizes."""
-    sizes = []
-    for at in range(len(some) - 1, 0, -1):
-        if len(some) > usual and some[at].text in {other.text for other in some[:at]}:
-            sizes.append(len(some.pop(at).text))
-    return sizes
+    first: dict[str, int] = {}
+    repeats = [at for at, one in enumerate(some) if first.setdefault(one.text, at) != at]
+    last_ones = repeats[::-1][: max(len(some) - usual, 0)]
+    return [len(some.pop(at).text) for at in last_ones]

@@ -42,7 +42,7 @@ __all__ = ["Execution", "Limits", "Sandbox", "Test", "Unavailable", "Verdict", "
 VERDICTS = ("passed", "failed", "timeout", "memory", "output_limit", "crashed", "error")
 
 GRACE_SECONDS = 15.0
-"""Beyond the wall limit, before a slot that does not answer is killed."""
+"""Beyond the longest wall time, before a slot that does not answer is killed."""
 
 COMPILER = Limits(cpu_seconds=60.0, memory_bytes=2 << 30)
 """What a compiler may use at least: DeepSeek's harness gives javac 60 s, and the program its own limit."""
@@ -134,7 +134,7 @@ class Sandbox:
         # A second slot for those that need numpy: its pages make each fork dearer, and its import would more.
         slot = "numpy" if any(b"numpy" in text for text in texts) else "python"
         for _ in range(2):  # a slot may have died or been spoiled by an earlier program; twice is a finding
-            reply = self._ask(slot, texts, {"limits": asdict(allowed)}, allowed.wall_seconds)
+            reply = self._ask(slot, texts, {"limits": asdict(allowed)}, allowed.longest_seconds)
             if reply.get("verdict", "error") != "error":
                 break
             self._end(slot)
@@ -183,7 +183,7 @@ class Sandbox:
             "names": list(files),
             "environment": runtimes.environment(language),
         }
-        seconds = sum(limit.wall_seconds for limit in stages)
+        seconds = sum(limit.longest_seconds for limit in stages)
         for _ in range(2):  # as in run
             reply = self._ask(language, list(files.values()), request, seconds)
             if "commands" in reply and not any(map(not_confined, reply["commands"])):

@@ -53,7 +53,7 @@ class Limits:
     """What one program may use."""
 
     cpu_seconds: float = 10.0
-    """Processor time of all its processes together; wall time may be three times that."""
+    """Processor time of all its processes together."""
     memory_bytes: int = 1 << 30
     """Resident memory of all its processes together."""
     output_bytes: int = 16 << 20
@@ -64,8 +64,14 @@ class Limits:
 
     @property
     def wall_seconds(self) -> float:
-        """A loaded machine must not change a verdict, so the limit in force is processor time."""
+        """Wall time of a program that waits: it may never use up its processor time."""
         return 3 * self.cpu_seconds
+
+    @property
+    def longest_seconds(self) -> float:
+        """Wall time of one that works: a loaded machine must not change a verdict, so that it is stopped by
+        its processor time unless it gets less than a thirtieth of a processor."""
+        return 10 * self.wall_seconds
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import lzma
 import tarfile
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +51,8 @@ LIBRARIES = {
 
 LARGEST_FILE = 16 << 20
 """Bytes of one pickle."""
+LARGEST_TAR = 2 << 30
+"""Bytes of all that is in the tar."""
 
 _RUN = """
 import base64, io, os, pickle, sys, tokenize, types
@@ -104,11 +108,14 @@ class DataScience:
         prefix, hole, suffix = (
             row["prompt"].partition("[insert]") if self.insertion else (row["prompt"], "", "")
         )
+        cases = sum(name.startswith("ans/") for name in files)
+        if not cases:  # every answer would pass
+            raise ValueError(f"no answers for {row['task_id']}")
         given = {
             "context": row["code_context"],
             "test": row["test"],
             "files": files,
-            "cases": sum(name.startswith("ans/") for name in files),
+            "cases": cases,
             "words": row["test_type"] in ("2", "3") and "def stringTest" in row["test"],
         }
         return Problem(
@@ -139,12 +146,26 @@ class DataScience:
 
 
 def _beside(archive: bytes, library: str) -> dict[str, dict[str, str]]:
-    """The files of each problem in base64, by their names beside its program; nothing is unpacked to disk."""
+    """The files of each problem in base64, by their names beside its program; nothing is unpacked to disk.
+
+    Raises:
+        ValueError: it is no whole tar, or larger than one with these files.
+    """
+    try:
+        return dict(_taken(archive, library))
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise ValueError(f"a damaged tar: {error}") from None
+
+
+def _taken(archive: bytes, library: str) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
+    total = 0
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
-            parts = member.name.split("/")
-            if len(parts) < 4 or parts[1] != library or not member.isfile() or member.size > LARGEST_FILE:
+            parts, total = member.name.split("/"), total + member.size
+            if total > LARGEST_TAR or member.size > LARGEST_FILE:
+                raise ValueError(f"{member.name[:100]!r} is too large")
+            if len(parts) < 4 or parts[1] != library or not member.isfile():
                 continue
             folder, _, number = parts[2].rpartition("_")
             content = tar.extractfile(member)

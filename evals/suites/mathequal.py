@@ -72,6 +72,8 @@ def _same_formula(expected: str, answer: str) -> bool:
     import sympy
 
     one, other = _formula(expected), _formula(answer)
+    if one is None or other is None:  # sympy evaluates a text that it is given as Python
+        return False
     with contextlib.suppress(Exception):
         if sympy.simplify(one - other) == 0:
             return True
@@ -81,14 +83,14 @@ def _same_formula(expected: str, answer: str) -> bool:
 
 
 def _formula(text: str) -> Any:
-    """A text read as LaTeX, else as an expression of Python; itself if it is neither."""
+    """A text read as LaTeX, else as an expression of Python; None if it is neither."""
     from sympy.parsing.latex import parse_latex
 
     readers: tuple[Callable[[str], Any], ...] = (parse_latex, expression)
     for read in readers:
         with contextlib.suppress(Exception):
             return read(text)
-    return text
+    return None
 
 
 def expression(text: str) -> Any:

@@ -13,7 +13,7 @@ def verdicts(path, passed: dict[str, list[bool]], suite: str = "humaneval") -> c
     rows = [
         {
             "suite": suite, "problem": problem, "sample": number, "as_published": words[good],
-            "strict": words[good], "flagged": False, "detail": None if good else "AssertionError",
+            "strict": words[good], "flagged": False, "detail": None if good else "AssertionError: \x1b[2J",
             "similarity": None, "program": "",
         }
         for problem, marks in passed.items()
@@ -44,7 +44,7 @@ def test_the_lines_name_the_problems_that_moved_and_why(tmp_path):
     b = verdicts(tmp_path / "b", {"P/1": [True, False], "P/2": [False, False]})
     lines = compare.compare(a.path, b.path)
     assert "50.0 % -> 25.0 %, -25.0 points" in lines[0] and "McNemar" not in lines[0]
-    assert lines[-1].split() == ["humaneval", "P/1", "2/2", "->", "1/2", "AssertionError"]
+    assert lines[-1].split() == ["humaneval", "P/1", "2/2", "->", "1/2", "AssertionError:", "\\x1b[2J"]
 
 
 def test_runs_with_no_problem_in_common_are_refused(tmp_path):

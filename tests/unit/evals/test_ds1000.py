@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pytest
 
+from corpus import Refusal
 from evals.config import Judge, Problems
 from evals.problems import problems_of
 from evals.rules import judge_one
@@ -70,6 +71,14 @@ def test_every_case_and_the_words_must_be_right(box, asked):
     assert exact(box, asked, "result = a * 2 if len(a) < 2 else a") == "failed"
     assert exact(box, asked, "for x in a: pass\nresult = a * 2") == "failed"
     assert exact(box, asked, ds1000.SUITES["ds1000-numpy"].spoiled(asked)) == "failed"
+
+
+@pytest.mark.parametrize("given", [b"x", archive()[:100], {"task_id": "ds1000_completion_Numpy/8"}])
+def test_problem_whose_answers_are_not_there_is_refused_as_every_answer_would_pass(given):
+    files = given if isinstance(given, bytes) else archive()
+    row = ROW if isinstance(given, bytes) else ROW | given
+    with pytest.raises(Refusal, match="something else"):
+        problems_of("ds1000-numpy", [json.dumps(row).encode(), files], Problems())
 
 
 def test_library_that_is_not_there_is_not_run(box, asked, tmp_path):

@@ -34,6 +34,7 @@ EXAMPLES = b"Let's use python.\n\nQuestion: 1?\n\n```python\ndef solution():\n  
         ("5\\text{ cm}", "5", True),
         ("18", "", False),
         ("18", "1" * 2000, False),
+        ("18", "__import__('os').write(1,b'x')*0+18", False),  # never evaluated, not even by sympy
     ],
 )
 def test_answers_agree_as_numbers_texts_parts_and_formulas(expected, given, same):

