@@ -153,12 +153,13 @@ _RANGES: dict[type, dict[str, tuple[float, float]]] = {
     },
     Judge: _PROGRAM | {"seconds": (0, 86_400.0), "k": (1, math.inf)},
     Run: _PROGRAM,
+    Explain: {"memory_mb": _PROGRAM["memory_mb"]},
     Crossfile: {"one_in": (1, math.inf), "per_repo": (1, math.inf)},
     Report: {"samples": (0, math.inf), "characters": (1, math.inf)},
 }
 
 
-def check(settings: Sample | Judge | Run | Report | Crossfile) -> None:
+def check(settings: Sample | Judge | Run | Explain | Report | Crossfile) -> None:
     """Refuse a number that makes no sense, by its name."""
     from corpus import Refusal
 

@@ -102,21 +102,18 @@ def of_repo(repo: str, files: dict[str, list[Text]], edges: Edges, most: int) ->
     for language in sorted(files.keys() & set(LANGUAGES)):
         texts = {file.path: file.text for file in files[language]}
         paths = sorted(texts, key=lambda path: hashlib.sha256(f"{repo}:{path}".encode()).digest())
-        found = 0
+        near = defaultdict(list)
+        for importer, imported in sorted(edges):
+            if imported in texts:
+                near[importer].append(texts[imported])
+        everything, found = "\n".join(texts.values()), 0
         for path in paths:
-            near = [
-                texts[imported]
-                for importer, imported in sorted(edges)
-                if importer == path and imported in texts
-            ]
-            cut = (
-                _cut(texts[path], near, "\n".join(texts.values()), language)
-                if near and found < most
-                else None
-            )
+            cut = _cut(texts[path], near[path], everything, language) if path in near else None
             if cut is not None:
                 found += 1
                 yield _row(repo, path, texts, language, *cut)
+            if found == most:
+                break
 
 
 def _row(repo: str, path: str, texts: dict[str, str], language: str, start: int, end: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import corpus
 from corpus import Refusal
 from evals import judge, presets, rules, sandbox
 from evals.backends import MARKED
-from evals.config import Explain, Judge, Problems
+from evals.config import Explain, Judge, Problems, check
 from evals.extract import cut, extracted
 from evals.figures import visible
 from evals.problems import PARTS, files_of, problems_of
@@ -62,6 +62,7 @@ class Scored(NamedTuple):
 
 def explain(a: str, b: str, samples: Path, settings: Explain, cache: Path | None) -> list[str]:
     """Lines about every suite of the samples that both presets have rules for."""
+    check(settings)
     made = corpus.read(samples, "samples")
     sandbox.require(unsafe=settings.unsafe_no_sandbox)
     suites = [suite for suite in _suites(made) if presets.protocol(a, suite) and presets.protocol(b, suite)]
@@ -101,7 +102,11 @@ def _scored(
 ) -> Scored:
     passed, open_ended, count, moved = [0, 0], [0, 0], 0, []
     for row in _rows(made, suite):
-        problems = [asked[row["problem"]] for asked in pair]
+        problems = [asked[row["problem"]] for asked in pair if row["problem"] in asked]
+        if len(problems) < 2:
+            raise Refusal(
+                f"{row['problem']} of {made.path} is not in the files of {suite}: give theirs with --data."
+            )
         judged = _Judged(box, row, settings, limits)
         verdicts = [judged(problem) for problem in problems]
         count += 1

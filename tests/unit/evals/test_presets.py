@@ -109,6 +109,9 @@ def test_explain_names_the_rule_that_moved_each_verdict(files, problems, tmp_pat
     assert "0 verdicts moved" in told("openai", "lm-eval")
     with pytest.raises(corpus.Refusal, match="no preset is called x"):
         told("openai", "x")
+    table = samples(problems, tmp_path / "others", [(999, body)])
+    with pytest.raises(corpus.Refusal, match=r"HumanEval/999 of .* is not in the files of humaneval"):
+        told("openai", "lm-eval")
 
 
 def test_clean_up_keeps_what_the_entry_point_needs(files):

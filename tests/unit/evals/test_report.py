@@ -190,6 +190,12 @@ def test_hostile_paths_completions_and_reasons_make_no_element(whole: str) -> No
     assert Elements(whole).text.count(HOSTILE) >= 6  # as text: a reject, a path, a diff, prompts, completions
 
 
+def test_every_verdict_can_be_shown_alone() -> None:
+    page = Path(report.__file__).with_name("page.html").read_text()
+    for name in outcomes.VERDICTS:
+        assert f"body:has(#only-{name}:checked) .sample:not(.{name})" in page
+
+
 def test_characters_that_reorder_text_are_spelt_out(whole: str) -> None:
     assert figures.visible("a\u202eb\x1b[2J\n") == "a\\u202eb\\x1b[2J\n"
     assert "\u202e" not in whole
