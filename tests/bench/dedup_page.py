@@ -87,8 +87,7 @@ def head(results: Results) -> Iterator[str]:
     )
     yield (
         "The *limit* is a process that reads the text column and hashes every text once with xxh3;"
-        " it ran before and after every other, and its CPU seconds there say how busy the machine was:"
-        " *x ours* compares the tools' CPU seconds after dividing each by the limit's beside it."
+        " it ran before and after every other, and its CPU seconds there say how busy the machine was."
     )
     yield (
         "Precision: dropped files with a kept file at or above the threshold; recall: these, of these and"
@@ -134,13 +133,7 @@ def _target(name: str, wanted: float, found: float | None, form: str = "{:.1f}x"
 def _ratio(results: Results, tool: str, slice: str) -> tuple[float, float | None]:
     wanted = TARGETS[tool][slice == BIG]
     ours, theirs = results.get("dedup", slice), results.get(tool, slice)
-    return wanted, _times(ours.record, theirs.record) if ours and theirs else None
-
-
-def _times(ours: Record, theirs: Record) -> float:
-    """How many times our CPU seconds the other takes, both counted in those of the limit beside them."""
-    busier = (sum(theirs.limit) / len(theirs.limit)) / (sum(ours.limit) / len(ours.limit))
-    return theirs.cpu / ours.cpu / busier
+    return wanted, theirs.record.cpu / ours.record.cpu if ours and theirs else None
 
 
 def _share(results: Results) -> float | None:
@@ -168,7 +161,7 @@ def tables(results: Results) -> Iterator[str]:
             limit = sum(r.limit) / len(r.limit)
             quality = " | ".join("" if q is None else f"{q:.4f}" for q in one[1:])
             yield (
-                f"| {r.tool} | {r.cpu:.1f} | {_times(ours.record, r):.1f} | {r.bytes / 1e6 / r.cpu:.1f} "
+                f"| {r.tool} | {r.cpu:.1f} | {r.cpu / ours.record.cpu:.1f} | {r.bytes / 1e6 / r.cpu:.1f} "
                 f"| {r.memory / 1e6:.0f} | {quality} | {_range(r)} | {limit:.2f} "
                 f"| {r.day}, load {r.load:.0f} |"
             )
