@@ -1,6 +1,7 @@
 """Where the answer is in a completion: how much of what a model wrote goes into the program.
 
 Each function is named in ``Problem.extract``; a sample that was given rather than generated is taken whole.
+Completions are hostile: each function takes time in proportion to their length.
 """
 
 from __future__ import annotations
@@ -56,16 +57,18 @@ def contest(problem: Problem, completion: str) -> str:
     text = completion.replace("[PYTHON]", "```python").replace("[/PYTHON]", "```")
     if "```python" not in text:
         return cut(text, ["\ndef", "\nclass", "\nif", "\n#", "\nprint"])
-    found = re.search(r"```python\n(.*?)\n```", text, re.DOTALL)
-    return found[1] if found else completion
+    block = text.partition("```python\n")[2]
+    return block[: block.index("\n```")] if "\n```" in block else completion
 
 
 def solution(problem: Problem, completion: str) -> str:
     """The first Python block that defines ``solution()``, as in DeepSeek's PAL-Math script; or nothing."""
-    found = re.search(r"```python\n(.*?def solution\(\):\n.*?)```", completion, re.DOTALL)
-    return found[1] if found else ""
+    block = completion.partition("```python\n")[2]
+    end = block.find("```", block.find(_SOLUTION) + len(_SOLUTION)) if _SOLUTION in block else -1
+    return block[:end] if end >= 0 else ""
 
 
+_SOLUTION = "def solution():\n"
 _TAGS = {
     "csharp": ("c#", "cs"),
     "bash": ("sh", "shell"),
@@ -93,9 +96,9 @@ def evalplus(problem: Problem, completion: str) -> str:
 def lm_eval(problem: Problem, completion: str) -> str:
     """The first fenced block, one being thought open before the text; nothing where none is closed."""
     for text in ("```" + completion, completion.replace("```python", "```")):
-        found = re.search(r"```(?:\w+)?\n?(.*?)\n?```", text, re.DOTALL)
-        if found:
-            return found[1]
+        if text.count("```") > 1:
+            found = re.search(r"```(?:\w+)?\n?(.*?)\n?```", text, re.DOTALL)
+            return found[1] if found else ""
     return ""
 
 

@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from corpus import Refusal
-from evals.backends import Completion
+from evals.backends import LARGEST_TEXT, Completion
 from evals.forms import Given, Place, Unreadable, samples
 from evals.suites.problem import Problem
 
 log = logging.getLogger(__name__)
 
-LARGEST_TEXT = 1 << 20
-"""Characters of a completion; a longer one is marked, not kept."""
 Rejected = tuple[str, str, str | None, int, int]
 Key = tuple[str, str]
 

@@ -14,6 +14,10 @@ MARKED = ("not_finite", "refused", "too_large", "missing")
 """How a completion finishes that is none: it counts as a sample, and it cannot pass."""
 
 
+LARGEST_TEXT = 1 << 20
+"""Characters of a completion; a longer one is marked, not kept."""
+
+
 class Request(NamedTuple):
     """One sample to draw: all that its text depends on, beside the model and how it is sampled."""
 

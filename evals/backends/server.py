@@ -24,7 +24,7 @@ import httpx
 
 from corpus import Refusal
 from evals import prompts
-from evals.backends import Completion, Request
+from evals.backends import LARGEST_TEXT, Completion, Request
 from evals.config import Sample
 from evals.prompts import Prompt
 from evals.suites.problem import Problem
@@ -217,6 +217,8 @@ def completion(answer: Any, request: Request, seed: int | None) -> Completion:
     text = (message.get("content") or "") if isinstance(message, dict) else choice.get("text")
     if not isinstance(text, str):
         raise _Unanswered(f"an answer without text: {_said(answer)}")
+    if len(text) > LARGEST_TEXT:
+        return Completion("", "too_large", None, seed, f"{len(text):,} characters")
     usage = answer.get("usage")
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     if not isinstance(tokens, int) or not 0 <= tokens < 1 << 31:

@@ -1,5 +1,6 @@
 """The same problems under six harnesses' rules, and why a completion passes under one and not another."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -7,6 +8,7 @@ import pytest
 
 import corpus
 from evals import judge, presets
+from evals.backends import LARGEST_TEXT
 from evals.config import Explain, Judge, Problems
 from evals.explain import explain
 from evals.extract import EXTRACT, extracted
@@ -112,6 +114,15 @@ def test_explain_names_the_rule_that_moved_each_verdict(files, problems, tmp_pat
     table = samples(problems, tmp_path / "others", [(999, body)])
     with pytest.raises(corpus.Refusal, match=r"HumanEval/999 of .* is not in the files of humaneval"):
         told("openai", "lm-eval")
+
+
+@pytest.mark.parametrize("name", EXTRACT)
+def test_no_completion_takes_an_extraction_more_than_its_length(files, name):
+    code = "```python\ndef f(n):\n```"
+    problem = replace(asked(files, "mbpp", "deepseek-v1")[0], extract=name, prompt=code, stop=[])
+    opened, defined = "```python\nx" * (LARGEST_TEXT // 22), "def solution():\n" * (LARGEST_TEXT // 32)
+    for hostile in ("a" * LARGEST_TEXT, opened + defined, "```" + defined, f"```python\n{defined}"):
+        assert len(extracted(problem, hostile)) <= len(hostile) + len(code)
 
 
 def test_clean_up_keeps_what_the_entry_point_needs(files):

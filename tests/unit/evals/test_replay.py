@@ -8,9 +8,10 @@ import zipfile
 import pytest
 
 import corpus
+from evals.backends import LARGEST_TEXT
 from evals.config import Sample
 from evals.problems import read_problems
-from evals.replay import LARGEST_TEXT, read
+from evals.replay import read
 from evals.sample import write_samples
 from tests.unit.evals.conftest import DATA
 

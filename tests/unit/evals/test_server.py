@@ -119,3 +119,5 @@ def test_text_that_no_file_can_hold_is_made_storable():
     assert module.completion(answer, request, None)[:2] == ("a�b", "eos")
     thought = {"choices": [{"message": {"content": None}, "finish_reason": "length"}]}
     assert module.completion(thought, request, None)[:2] == ("", "length")
+    endless = {"choices": [{"text": "x" * (module.LARGEST_TEXT + 1), "finish_reason": "stop"}]}
+    assert module.completion(endless, request, None)[:2] == ("", "too_large")
