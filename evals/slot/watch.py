@@ -93,6 +93,8 @@ def until_done(
         while outcome.written <= limits.output_bytes and _drain(outcome, file, name):
             pass
         os.close(file)
+    if outcome.stopped is None and outcome.written > limits.output_bytes:
+        outcome.stopped = "output_limit"  # it ended before anybody looked
     return outcome
 
 

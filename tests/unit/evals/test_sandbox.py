@@ -52,6 +52,15 @@ def test_output_is_kept_up_to_a_bound(box):
     assert verdict.verdict == "passed" and verdict.output.startswith("éé") and len(verdict.output) <= 4096
 
 
+@pytest.mark.parametrize(("over", "verdict"), [(-64, "passed"), (1, "output_limit")])
+def test_output_beyond_the_limit_is_no_pass_however_soon_the_program_ends(box, over, verdict):
+    limits = Limits(output_bytes=1 << 20)  # of which the mark of a pass takes 32
+    written = (
+        f"import os\nleft = {(1 << 20) + over}\nwhile left:\n    left -= os.write(1, b'x' * min(left, 4096))"
+    )
+    assert box.run(written, limits=limits).verdict == verdict
+
+
 def test_time_and_memory_are_measured(box):
     verdict = box.run("import time\nheld = bytearray(b'x') * (100 << 20)\ntime.sleep(0.3)")
     assert verdict.verdict == "passed"
