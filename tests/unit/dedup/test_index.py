@@ -103,12 +103,14 @@ def test_a_scan_killed_while_it_adds_to_an_index_resumes_to_the_same_bytes(tmp_p
     calm = dedup.scan([second], tmp_path / "calm/new", dedup.Scan(), 1, index=tmp_path / "calm/index")
     script = "import sys, dedup; dedup.scan([sys.argv[1]], sys.argv[2], None, 1, index=sys.argv[3])"
     dst, index = tmp_path / "killed/new", tmp_path / "killed/index"
+    ended = []
     for trace in ("rows/0002-*", "fates/0002-*", "texts/0002-*", ".units/part-0.json"):
         process = subprocess.Popen([sys.executable, "-c", script, str(second), str(dst), str(index)])
         while process.poll() is None and not [*index.glob(trace), *dst.glob(trace)]:
             time.sleep(0.001)
         process.kill()
-        process.wait()
+        ended.append(process.wait())
+    assert -9 in ended, "none was killed before it had ended"
     again = dedup.scan([second], dst, dedup.Scan(), 1, index=index)
     assert again.digest == calm.digest
     stored = {p.relative_to(index): p.read_bytes() for p in index.rglob("*") if p.is_file()}

@@ -175,12 +175,14 @@ def test_a_run_killed_at_any_pass_resumes_to_the_same_bytes(sample, masked, tmp_
         f" dedup.Substrings(**{SETTINGS}, mask=True), workers=1)"
     )
     dst = tmp_path / "rows"
+    ended = []
     for trace in (".work/rows/part-0.parquet", ".work/repeats/0-1.bounds", ".units/part-0.json"):
         process = subprocess.Popen([sys.executable, "-c", script, str(sample), str(dst)])
         while process.poll() is None and not (dst / trace).exists():
             time.sleep(0.001)
         process.kill()  # SIGKILL: no chance to tidy up
-        process.wait()
+        ended.append(process.wait())
+    assert -9 in ended, "none was killed before it had ended"
     assert run(sample, dst, mask=True).digest == masked.digest
     assert not (dst / ".work").exists()
 
