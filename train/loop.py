@@ -11,7 +11,6 @@ Seconds are kept apart from metrics, so equal runs have equal digests.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
@@ -21,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,14 +33,26 @@ from torch.distributed.checkpoint.state_dict import (
 
 import corpus
 from corpus import MEASURED, Refusal
-from train import checkpoint, model, optim, shard, tokenizer
+from train import checkpoint, journal, model, optim, shard, tokenizer
 from train.batches import Batch, Order, Rows
 from train.config import Pretrain
+from train.journal import Journal
 from train.shard import Group
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LINES = 10.0
+
+class Step(NamedTuple):
+    """What became of a step of the optimizer."""
+
+    facts: dict[str, Any]
+    """For the journal: the same in equal runs."""
+    tokens: int
+    """Of all processes, padding included."""
+    data_wait: float
+    """Seconds that went into fetching rows."""
+    ending: bool
+    """Whether any process was asked to end."""
 
 
 @dataclass
@@ -109,7 +120,7 @@ def write(
     weights = get_model_state_dict(
         run.trainee, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
     )
-    return _export(out, run, weights, words, train, Journal(running, run.step)) if out else None
+    return _export(out, run, weights, words, train, running) if out else None
 
 
 def start(words: corpus.Table, settings: Pretrain, length: int, group: Group) -> Run:
@@ -131,21 +142,23 @@ def start(words: corpus.Table, settings: Pretrain, length: int, group: Group) ->
 def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path) -> None:
     """Steps until the end, with checkpoints and validations between them; a SIGTERM ends with a save."""
     settings = run.settings
-    journal = Journal(running, run.step) if run.group.rank == 0 else None
+    lines = Journal(running, run.step) if run.group.rank == 0 else None
     saver = checkpoint.Saver(running, run.group)
     with _asked_to_end() as asked:
         while run.step < run.steps:
             began = time.monotonic()
             rows = order.of(run.step, settings.batch)
-            facts, ending = advance(run, train, rows, asked)
+            step = advance(run, train, rows, asked)
+            seconds = time.monotonic() - began
             last = run.step == run.steps
             if len(valid) and (last or run.step % settings.valid_every == 0):
-                facts["valid_loss"] = validate(run, valid)
-            if journal:
-                journal.add(facts, time.monotonic() - began, run.steps)
-            if not last and (ending or run.step % settings.checkpoint_every == 0):
+                step.facts["valid_loss"] = validate(run, valid)
+            if lines:
+                clocks = {"seconds": seconds, "data_wait": step.data_wait}
+                lines.add(step.facts, {**clocks, "tokens_per_second": step.tokens / seconds}, run.steps)
+            if not last and (step.ending or run.step % settings.checkpoint_every == 0):
                 saver.save(run.step, run.state())
-            if ending and not last:
+            if step.ending and not last:
                 saver.wait()
                 raise Refusal(f"pretrain: asked to end after step {run.step}; saved. Run again to go on.")
         saver.wait()
@@ -162,17 +175,16 @@ def _asked_to_end() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -> tuple[dict[str, Any], bool]:
+def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -> Step:
     """One step of the optimizer over ``rows``, of which each process takes its share.
 
     It stops before the update if the loss or the norm is not finite.
-
-    Returns:
-        What the journal says of it, and whether any process was asked to end.
     """
     run.trainee.train()
     run.optimizer.zero_grad(set_to_none=True)
+    began = time.monotonic()
     batches = _micro(train, run.group.share(rows), run)
+    data_wait = time.monotonic() - began
     everyones = run.group.gathered([sum(batch.labelled for batch in batches), len(asked)])
     labelled = int(sum(theirs[0] for theirs in everyones))
     total = 0.0
@@ -203,7 +215,7 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
         "norm": norm,
         "fill": labelled / tokens,
     }
-    return facts, any(theirs[1] for theirs in everyones)
+    return Step(facts, tokens, data_wait, any(theirs[1] for theirs in everyones))
 
 
 @torch.no_grad()
@@ -234,37 +246,6 @@ def unigram_entropy(counts: np.ndarray, unpredicted: Sequence[int]) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
-class Journal:
-    """``metrics.jsonl`` and ``seconds.jsonl`` of a run that is under way, one line per step."""
-
-    def __init__(self, folder: Path, done: int) -> None:
-        """Open the files in ``folder``, without the lines after step ``done`` that a killed run left."""
-        self.metrics, self.seconds = folder / "metrics.jsonl", folder / "seconds.jsonl"
-        for path in (self.metrics, self.seconds):
-            lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-            path.write_text("".join(lines[:done]))
-        self._told = time.monotonic()
-
-    def add(self, facts: dict[str, Any], seconds: float, steps: int) -> None:
-        """Append a step, and say now and then how it goes."""
-        speed = facts["tokens"] / facts["step"] / seconds
-        timing = {"step": facts["step"], "seconds": round(seconds, 4), "tokens_per_second": round(speed)}
-        for path, line in ((self.metrics, facts), (self.seconds, timing)):
-            with path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        if time.monotonic() - self._told > SECONDS_BETWEEN_LINES or "valid_loss" in facts:
-            self._told = time.monotonic()
-            held_out = f", held out {facts['valid_loss']:.3f}" if "valid_loss" in facts else ""
-            log.info(
-                "pretrain: step %s of %s, loss %.3f%s, %s tokens/s, %.1f min left",
-                f"{facts['step']:,}", f"{steps:,}", facts["loss"], held_out, f"{speed:,.0f}",
-                (steps - facts["step"]) * seconds / 60,
-            )  # fmt: skip
-
-    def read(self, path: Path) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def _micro(rows: Rows, wanted: list[int], run: Run) -> list[Batch]:
     size = run.settings.micro_batch
     return [rows.batch(wanted[at : at + size], run.device) for at in range(0, len(wanted), size)]
@@ -276,12 +257,12 @@ def _export(
     weights: dict[str, Any],
     words: corpus.Table,
     train: Rows,
-    journal: Journal,
+    running: Path,
 ) -> corpus.Table:
     """Move the model, its tokenizer and its journal into the table, and seal it."""
-    running = journal.metrics.parent
+    metrics, seconds = running / "metrics.jsonl", running / "seconds.jsonl"
     config = run.trainee.llama.config
-    lines, timings = journal.read(journal.metrics), journal.read(journal.seconds)
+    lines, timings = journal.read(metrics), journal.read(seconds)
     speeds = sorted(line["tokens_per_second"] for line in timings)
     facts = {
         "shape": run.settings.model,
@@ -293,7 +274,7 @@ def _export(
         ),
         "loss": lines[-1]["loss"],
         "valid_loss": lines[-1].get("valid_loss"),
-        "tokens_per_second": speeds[len(speeds) // 2],
+        "tokens_per_second": round(speeds[len(speeds) // 2]),
         "device": str(run.device),
         "threads": torch.get_num_threads(),
         "processes": run.group.size,
@@ -303,8 +284,8 @@ def _export(
     model.save(run.trainee.llama, folder, plain)
     contents: dict[str, corpus.Content] = {path.name: path for path in sorted(folder.iterdir())}
     contents |= {part.name: words.file(part).read_bytes() for part in words.shards()}
-    contents["metrics.jsonl"] = journal.metrics.read_bytes()
-    contents[f"{MEASURED}/seconds.jsonl"] = journal.seconds.read_bytes()
+    contents["metrics.jsonl"] = metrics.read_bytes()
+    contents[f"{MEASURED}/seconds.jsonl"] = seconds.read_bytes()
     out.write("model", contents, came_in=len(train), went_out=len(train))
     table = out.seal(**facts)
     shutil.rmtree(running)  # only now: a run killed in here has its result, or all it needs to go on

@@ -29,8 +29,8 @@ def gradients(run: loop.Run, rows: Rows, micro_batch: int) -> tuple[float, list[
     wanted = list(range(4))
     run.settings = replace(TRAIN, micro_batch=micro_batch)
     run.optimizer.step = lambda: None  # only the gradients are looked at
-    facts, _ = loop.advance(run, rows, wanted)
-    return facts["loss"], [p.grad.clone() for p in run.trainee.parameters()]
+    step = loop.advance(run, rows, wanted)
+    return step.facts["loss"], [p.grad.clone() for p in run.trainee.parameters()]
 
 
 def test_micro_batches_of_one_two_and_four_rows_give_the_same_gradients(run: loop.Run, rows: Rows) -> None:

@@ -1,0 +1,63 @@
+"""What a run writes down while it goes: one JSON line per step, and now and then a line for people.
+
+``metrics.jsonl`` holds what equal runs have equal; ``seconds.jsonl`` what clocks say.  They are kept apart
+so that equal runs have equal digests.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Journal:
+    """The journal of a run that is under way; only its first process keeps one."""
+
+    def __init__(self, folder: Path, done: int) -> None:
+        """Open the files in ``folder``, without the lines after step ``done`` that a killed run left."""
+        self.metrics, self.seconds = folder / "metrics.jsonl", folder / "seconds.jsonl"
+        for path in (self.metrics, self.seconds):
+            lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+            path.write_text("".join(lines[:done]))
+        self._told = time.monotonic()
+
+    def add(self, facts: Mapping[str, Any], clocks: Mapping[str, float], steps: int) -> None:
+        """Append a step, and say now and then how it goes.
+
+        Args:
+            facts: The same in equal runs: step, tokens so far, loss, …
+            clocks: ``seconds`` of the step, ``data_wait`` (seconds of it spent on fetching rows) and
+                ``tokens_per_second``.
+            steps: Of the whole run.
+        """
+        timing = {"step": facts["step"], **{name: float(f"{value:.4g}") for name, value in clocks.items()}}
+        for path, line in ((self.metrics, facts), (self.seconds, timing)):
+            with path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        if time.monotonic() - self._told > SECONDS_BETWEEN_LINES or "valid_loss" in facts:
+            self._told = time.monotonic()
+            log.info("pretrain: %s", progress(facts, clocks, steps))
+
+
+def progress(facts: Mapping[str, Any], clocks: Mapping[str, float], steps: int) -> str:
+    """Where a run stands, in a line."""
+    told = [f"step {facts['step']:,} of {steps:,}", f"loss {facts['loss']:.3f}"]
+    if "valid_loss" in facts:
+        told.append(f"held out {facts['valid_loss']:.3f}")
+    told.append(f"{clocks['tokens_per_second']:,.0f} tokens/s")
+    told.append(f"{clocks['data_wait'] / clocks['seconds']:.1%} of it waiting for data")
+    told.append(f"{(steps - facts['step']) * clocks['seconds'] / 60:.1f} min left")
+    return ", ".join(told)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl`` or ``seconds.jsonl``."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
