@@ -8,6 +8,8 @@ from typing import Literal
 
 from cyclopts import Parameter
 
+from crawl.order import Strategy
+
 PERMISSIVE = (
     "0BSD",
     "Apache-2.0",
@@ -91,10 +93,11 @@ class Parse:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    strategy: Literal["topological", "path", "random"] = "topological"
-    """Order of the files of a document: the paper's Algorithm 1, by path, or by a hash of the path."""
+    strategy: Strategy = "topological"
+    """Order of the files of a document: the paper's Algorithm 1, random as in Coder-V2, by path, or mixed:
+    the directories at random, the files of each by Algorithm 1."""
     seed: int = 0
-    """What the hash of `random` starts from."""
+    """What `random` and `mixed` start from."""
     max_bytes: int = 1 << 20
     """Larger documents are not written whole (0 is no limit; the paper states none)."""
     oversize: Literal["split", "files"] = "split"

@@ -1,11 +1,13 @@
 """The order of files is Algorithm 1 of the paper, with ties settled by path, in near-linear time."""
 
 import random
+from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawl.order import order_files
+from crawl.order import STRATEGIES, Strategy, order_files
 
 Pairs = list[tuple[str, str]]
 
@@ -58,19 +60,29 @@ def test_the_order_of_the_input_means_nothing(edges: Pairs, rng: random.Random) 
     assert order_files(paths, rng.sample(edges, len(edges))) == order_files(NAMES, edges)
 
 
-@given(GRAPHS, st.sampled_from(["path", "random"]))
-def test_other_strategies_order_the_same_components_differently(edges: Pairs, strategy: str) -> None:
+@given(GRAPHS, st.sampled_from(STRATEGIES))
+def test_other_strategies_order_the_same_components_differently(edges: Pairs, strategy: Strategy) -> None:
     topological = order_files(NAMES, edges)
-    other = order_files(NAMES, edges, strategy, "7")  # type: ignore[arg-type]
+    other = order_files(NAMES, edges, strategy, "7")
     assert [sorted(part) for part in other] == [sorted(part) for part in topological]
     if strategy == "path":
         assert all(part == sorted(part) for part in other)
 
 
-def test_random_order_changes_with_the_seed_and_not_between_runs() -> None:
-    ring = list(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
-    assert order_files(NAMES, ring, "random", "1") == order_files(NAMES, ring, "random", "1")
-    assert order_files(NAMES, ring, "random", "1") != order_files(NAMES, ring, "random", "2")
+@pytest.mark.parametrize("strategy", ["random", "mixed"])
+def test_an_order_by_chance_changes_with_the_seed_and_not_between_runs(strategy: Strategy) -> None:
+    names = [f"{name[0]}/{name}" for name in NAMES]
+    ring = list(zip(names, names[1:] + names[:1], strict=True))
+    assert order_files(names, ring, strategy, "1") == order_files(names, ring, strategy, "1")
+    assert order_files(names, ring, strategy, "1") != order_files(names, ring, strategy, "2")
+
+
+def test_mixed_keeps_the_files_of_a_directory_together_and_in_dependency_order() -> None:
+    edges = [("x/a", "x/b"), ("x/b", "y/c"), ("y/c", "y/d"), ("x/a", "z")]
+    [ordered] = order_files({path for edge in edges for path in edge}, edges, "mixed", "1")
+    folders = [path.rpartition("/")[0] for path in ordered]
+    assert len([1 for a, b in pairwise(folders) if a != b]) == 2
+    assert ordered.index("x/b") < ordered.index("x/a") and ordered.index("y/d") < ordered.index("y/c")
 
 
 def test_a_cycle_is_broken_at_the_file_with_fewest_imports() -> None:
