@@ -23,7 +23,7 @@ from corpus import Refusal
 from schemas import SCHEMAS
 from train import fim, pieces, tokenizer
 from train.config import Pack
-from train.plan import candidates, hold_out, plan
+from train.placement import candidates, hold_out, plan
 
 log = logging.getLogger(__name__)
 
