@@ -62,6 +62,8 @@ class Fetch:
     """A repo with more files than this is rejected whole."""
     max_ratio: int = 200
     """An archive that unpacks to more than this many times its own size is rejected whole."""
+    max_repo_seconds: float = 600.0
+    """One request for a git repository may take this long."""
     missing: float = 0.0
     """Share of the repos that may be out of reach, each a reject; with more the verb refuses."""
 

@@ -41,6 +41,7 @@ _VCS = {".git", ".hg", ".svn", "CVS", ".bzr"}
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 RejectRow = tuple[str, str, str | None, int, int]
+Failure = BadRepo | OutOfReach
 
 
 def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, workers: int) -> corpus.Table:
@@ -52,10 +53,10 @@ def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, worke
         if isinstance(out, corpus.Table):
             return out
         left = out.left(sorted(listed))
-        missing = _obtain({unit: listed[unit] for unit in left}, cache)
-        _refuse_too_few(missing, listed, settings.missing)
-        read = partial(_read_unit, src=src, digest=repos.digest, settings=settings, cache=cache)
-        work = partial(read, out=out, missing=missing)
+        failed = _obtain({unit: listed[unit] for unit in left}, cache, _caps(settings))
+        _refuse_too_few(failed, listed, settings.missing)
+        read = partial(_read_unit, src=src, digest=repos.digest, caps=_caps(settings), cache=cache)
+        work = partial(read, out=out, failed=failed)
         passes.each(work, left, label="reading repos", workers=workers)
         return out.seal()
 
@@ -180,15 +181,14 @@ def _read_unit(
     out: corpus.Output,
     src: Path,
     digest: str,
-    settings: Fetch,
+    caps: Caps,
     cache: Path,
-    missing: dict[str, OutOfReach],
+    failed: dict[str, Failure],
 ) -> None:
     repo = _listed(src, digest)[unit]
-    caps = Caps(settings.max_file_bytes, settings.max_repo_bytes, settings.max_repo_files, settings.max_ratio)
     try:
-        if unit in missing:
-            raise missing[unit]
+        if unit in failed:
+            raise failed[unit]
         entries = _Counted(SOURCES[repo.source].entries(repo, cache, caps))
         frame, rejected = read_repo(repo, entries)
         came_in = entries.count
@@ -229,14 +229,23 @@ def _unit(repo: str) -> str:
     return f"{readable}-{hashlib.sha256(repo.encode()).hexdigest()[:8]}"
 
 
-def _obtain(repos: dict[str, Repo], cache: Path) -> dict[str, OutOfReach]:
+def _caps(settings: Fetch) -> Caps:
+    return Caps(
+        settings.max_file_bytes,
+        settings.max_repo_bytes,
+        settings.max_repo_files,
+        settings.max_ratio,
+        settings.max_repo_seconds,
+    )
+
+
+def _obtain(repos: dict[str, Repo], cache: Path, caps: Caps) -> dict[str, Failure]:
     """Bring all repos into the cache; returns those that could not be had, by unit."""
 
-    def obtain(unit: str) -> tuple[str, OutOfReach | None]:
+    def obtain(unit: str) -> tuple[str, Failure | None]:
         try:
-            SOURCES[repos[unit].source].obtain(repos[unit], cache)
-        except OutOfReach as failure:
-            log.warning("%s: %s (%s)", repos[unit].repo, failure.reason, failure.detail)
+            SOURCES[repos[unit].source].obtain(repos[unit], cache, caps)
+        except (BadRepo, OutOfReach) as failure:
             return unit, failure
         return unit, None
 
@@ -245,7 +254,9 @@ def _obtain(repos: dict[str, Repo], cache: Path) -> dict[str, OutOfReach]:
         return {unit: failure for unit, failure in done if failure is not None}
 
 
-def _refuse_too_few(missing: dict[str, OutOfReach], listed: dict[str, Repo], share: float) -> None:
+def _refuse_too_few(failed: dict[str, Failure], listed: dict[str, Repo], share: float) -> None:
+    """Out of reach may be the network's fault and is not recorded lightly; a bad repo is its own."""
+    missing = {unit: failure for unit, failure in failed.items() if isinstance(failure, OutOfReach)}
     if not missing or (len(missing) <= share * len(listed) and len(missing) < len(listed)):
         return
     unit, failure = min(missing.items())

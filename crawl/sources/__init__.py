@@ -16,8 +16,8 @@ from crawl.sources.entry import Caps, Entry, Repo
 class Source(Protocol):
     """How the content of a listed repo is had and read."""
 
-    def obtain(self, repo: Repo, cache: Path) -> None:
-        """Bring what ``entries`` needs into the cache; raises ``OutOfReach``."""
+    def obtain(self, repo: Repo, cache: Path, caps: Caps) -> None:
+        """Bring what ``entries`` needs into the cache; raises ``OutOfReach`` or ``BadRepo``."""
 
     def entries(self, repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:
         """The repo's entries at its revision, without network; raises ``BadRepo``."""

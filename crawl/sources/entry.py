@@ -34,7 +34,8 @@ class Entry:
 
     Attributes:
         path: As the source states it: not to be trusted, see ``tidy``.
-        kind: "file", or what else it is: "symlink", "special" (links, devices), "submodule".
+        kind: "file", or what else it is: "symlink", "special" (links, devices), "submodule", or "binary"
+            for a file that its name alone tells from text, so that it was not fetched.
         data: The bytes of a file, or None where it is larger than ``Caps.file_bytes``.
     """
 
@@ -52,6 +53,7 @@ class Caps:
     repo_bytes: int
     files: int
     ratio: int
+    seconds: float = 600.0
 
 
 class BadRepo(Exception):

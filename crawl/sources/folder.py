@@ -29,7 +29,7 @@ def list_repo(folder: Path) -> Repo:
     return Repo(f"folder/{name}", _revision(root), "folder", root.as_posix())
 
 
-def obtain(repo: Repo, cache: Path) -> None:
+def obtain(repo: Repo, cache: Path, caps: Caps) -> None:
     """A folder is there already; that it is the one that was listed is checked on reading."""
 
 

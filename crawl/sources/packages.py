@@ -89,7 +89,7 @@ def _repo(row: dict[str, str | None], where: str) -> Repo:
 # ---------------------------------------------------------------------------------------- reading
 
 
-def obtain(repo: Repo, cache: Path) -> None:
+def obtain(repo: Repo, cache: Path, caps: Caps) -> None:
     """Download the archive if the cache does not hold it."""
     archive = _archive(repo, cache)
     if not archive.exists():

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import random
+import re
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from corpus import Refusal
-from crawl.sources import git
-from crawl.sources.entry import BadRepo, Caps, OutOfReach
+from crawl.sources import git, gitrun
+from crawl.sources.entry import BadRepo, Caps, Entry, OutOfReach, Repo, tidy
 
 CAPS = Caps(file_bytes=1000, repo_bytes=1 << 20, files=100, ratio=100)
 
@@ -57,11 +63,23 @@ class Backend(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     root: Path
     headers_seen: list[str]
+    wants: list[str]
+    sent: int
+    faults: list[int | str]
+    """What the next requests meet: a status, or "cut" for half an answer."""
 
     def do_GET(self) -> None:
         type(self).headers_seen += [f"{key}: {value}" for key, value in self.headers.items()]
         path, _, query = self.path.partition("?")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        asked = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+        type(self).wants += [want.decode() for want in re.findall(rb"want ([0-9a-f]{40})", asked)]
+        fault = self.faults.pop(0) if self.faults else None
+        if isinstance(fault, int):
+            self.send_response(fault)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         environment = {
             "PATH": os.environ["PATH"],
             "GIT_PROJECT_ROOT": str(self.root),
@@ -83,7 +101,9 @@ class Backend(BaseHTTPRequestHandler):
                 self.send_header(key, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        type(self).sent += len(content)
+        self.wfile.write(content[: len(content) // 2] if fault == "cut" else content)
+        self.close_connection = fault == "cut"
 
     do_POST = do_GET
 
@@ -97,10 +117,17 @@ def address(upstream: Path) -> Iterator[str]:
     served = upstream.parent / "served.git"
     if not served.exists():
         served.symlink_to(upstream)
-    Backend.root, Backend.headers_seen = upstream.parent, []
+    with serving(upstream.parent) as base:
+        yield f"{base}/served.git"
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[str]:
+    """Everything below ``root`` over http; what was asked and sent is counted from here."""
+    Backend.root, Backend.headers_seen, Backend.wants, Backend.sent, Backend.faults = root, [], [], 0, []
     with ThreadingHTTPServer(("127.0.0.1", 0), Backend) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/served.git"
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
@@ -108,14 +135,14 @@ def test_a_repository_over_http_is_read_without_a_checkout(
     address: str, upstream: Path, tmp_path: Path
 ) -> None:
     listed = git.list_repo(address)
-    git.obtain(listed, tmp_path)
+    git.obtain(listed, tmp_path, CAPS)
     found = {entry.path: entry for entry in git.entries(listed, tmp_path, CAPS)}
     assert listed.repo == "127.0.0.1/served"
     assert listed.revision == run("rev-parse", "HEAD", cwd=upstream)
     assert found["pkg/a.py"].data == b"second = 2\n"  # in spite of export-ignore
     assert found["--help.py"].data == b"flag = 3\n"
     assert (found["link"].kind, found["module"].kind) == ("symlink", "submodule")
-    assert (found["big.txt"].size, found["big.txt"].data) == (2000, None)
+    assert (found["big.txt"].size, found["big.txt"].data) == (1001, None)
     assert not list(tmp_path.rglob("*.py"))
     assert not (upstream.parent / "hooked").exists()
 
@@ -126,18 +153,19 @@ def test_a_revision_may_be_a_tag_a_branch_or_a_commit(
 ) -> None:
     commits = run("rev-list", "main", cwd=upstream).split()
     listed = git.list_repo(f"{address}@{revision.format(first=commits[1])}")
-    git.obtain(listed, tmp_path)
+    git.obtain(listed, tmp_path, CAPS)
     assert listed.revision == commits[0 if revision == "main" else 1]
     assert "pkg/a.py" in {entry.path for entry in git.entries(listed, tmp_path, CAPS)}
 
 
-def test_blobs_that_did_not_travel_are_too_large_and_are_never_asked_for(
+def test_a_giant_does_not_travel_and_is_never_asked_for_again(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(git, "BLOB_LIMIT", "1k")
+    monkeypatch.setattr(git, "EXPECTED", (0, 0))
     listed = git.list_repo(address)
-    git.obtain(listed, tmp_path)
+    git.obtain(listed, tmp_path, CAPS)
     Backend.headers_seen.clear()
+    git.obtain(listed, tmp_path, CAPS)
     found = {entry.path: entry for entry in git.entries(listed, tmp_path, CAPS)}
     assert found["big.txt"].data is None
     assert found["pkg/a.py"].data == b"second = 2\n"
@@ -146,7 +174,7 @@ def test_blobs_that_did_not_travel_are_too_large_and_are_never_asked_for(
 
 def test_a_name_like_a_flag_is_a_name(upstream: Path, tmp_path: Path) -> None:
     listed = git.list_repo(f"file://{upstream}")
-    git.obtain(listed, tmp_path)
+    git.obtain(listed, tmp_path, CAPS)
     assert len(list(git.entries(listed, tmp_path, CAPS))) == 6
     assert not list(upstream.parent.rglob("pwned*"))
 
@@ -181,16 +209,17 @@ def test_a_revision_or_server_that_is_not_there_is_refused(address: str) -> None
 def test_a_commit_that_is_gone_is_out_of_reach_and_leaves_no_clone(address: str, tmp_path: Path) -> None:
     listed = git.list_repo(f"{address}@{'2' * 40}")
     with pytest.raises(OutOfReach):
-        git.obtain(listed, tmp_path)
-    assert not list(tmp_path.rglob("*.git"))
-    git.obtain(git.list_repo(address), tmp_path)
+        git.obtain(listed, tmp_path, CAPS)
+    assert not list(tmp_path.rglob("*.pack"))
+    git.obtain(git.list_repo(address), tmp_path, CAPS)
+    assert list(tmp_path.rglob("*.pack"))
 
 
 def test_the_caps_hold_for_git_too(address: str, tmp_path: Path) -> None:
     listed = git.list_repo(address)
-    git.obtain(listed, tmp_path)
+    git.obtain(listed, tmp_path, CAPS)
     for caps, reason in (
-        (Caps(1000, 1000, 100, 9), "too_large"),
+        (Caps(1000, 20, 100, 9), "too_large"),
         (Caps(1000, 1 << 20, 3, 9), "too_many_files"),
     ):
         with pytest.raises(BadRepo, match=reason):
@@ -201,11 +230,11 @@ def test_a_token_goes_to_its_own_host_through_the_environment_only(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FATHOM_GIT_TOKEN", "s3cret")
-    git.obtain(git.list_repo(address), tmp_path)
+    git.obtain(git.list_repo(address), tmp_path, CAPS)
     assert not [header for header in Backend.headers_seen if header.startswith("Authorization")]
     for host, sent in (("https://github.com/a/b", True), ("https://example.org/a/b", False)):
         ask = ["git", "config", "--get-urlmatch", "http.extraHeader", host]
-        asked = subprocess.run(ask, env=git._environment(), capture_output=True, text=True)
+        asked = subprocess.run(ask, env=gitrun._environment({}), capture_output=True, text=True)
         assert ("Authorization: Basic" in asked.stdout) is sent
     stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"s3cret" not in stored
@@ -217,7 +246,178 @@ def test_trees_that_list_more_than_memory_holds_are_given_up(
 ) -> None:
     revision = run("rev-parse", "HEAD", cwd=upstream)
     repo = git.Repo("t", revision, "git", upstream.as_uri())
-    git.obtain(repo, tmp_path)
-    monkeypatch.setattr(git, "MAX_OUTPUT", 10)
-    with pytest.raises(BadRepo, match="too large"):
+    git.obtain(repo, tmp_path, CAPS)
+    monkeypatch.setattr(git, "NAMES", -(1 << 20) // CAPS.files)
+    with pytest.raises(BadRepo, match="too_many_files"):
         list(git.entries(repo, tmp_path, CAPS))
+
+
+# ------------------------------------------------------------------------------ what travels, and when
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Path:
+    """A folder of repositories to be: ``commit`` puts files into one of them."""
+    (tmp_path / "forge").mkdir()
+    return tmp_path / "forge"
+
+
+def commit(forge: Path, name: str, files: dict[str, bytes]) -> str:
+    """One more commit on a bare repository that allows partial clones; returns the commit."""
+    work = forge / f"{name}-work"
+    if not work.exists():
+        run("init", "--quiet", "--bare", f"{name}.git", cwd=forge)
+        run("config", "uploadpack.allowFilter", "true", cwd=forge / f"{name}.git")
+        run("clone", "--quiet", f"{name}.git", work.name, cwd=forge)
+    for path, content in files.items():
+        (work / path).parent.mkdir(parents=True, exist_ok=True)
+        (work / path).write_bytes(content)
+    run("add", ".", cwd=work)
+    run("commit", "--quiet", "--allow-empty", "-m", "more", cwd=work)
+    run("push", "--quiet", "--force", "origin", "HEAD:main", cwd=work)
+    return run("rev-parse", "HEAD", cwd=work)
+
+
+def blob(content: bytes) -> str:
+    done = subprocess.run(["git", "hash-object", "--stdin"], input=content, capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def crawl(url: str, cache: Path, caps: Caps = CAPS) -> dict[str, Entry]:
+    """List, obtain and read; only what ``obtain`` asks for is counted."""
+    listed = git.list_repo(url)
+    Backend.headers_seen.clear()
+    Backend.wants.clear()
+    Backend.sent = 0
+    git.obtain(listed, cache, caps)
+    return {entry.path: entry for entry in git.entries(listed, cache, caps)}
+
+
+def sources(number: int, size: int = 700) -> dict[str, bytes]:
+    rng = random.Random(number)
+    return {f"src/{number}-{n}.py": b"x = 1\n" + rng.randbytes(size).hex().encode() for n in range(5)}
+
+
+def test_only_wanted_blobs_travel(forge: Path, tmp_path: Path) -> None:
+    files = sources(1, 200) | {"logo.png": random.Random(2).randbytes(400_000), ".git2/x.py": b"a = 1\n"}
+    commit(forge, "a", files)
+    with serving(forge) as base:
+        found = crawl(f"{base}/a.git", tmp_path / "cache")
+        assert (found["logo.png"].kind, found["src/1-0.py"].data) == ("binary", files["src/1-0.py"])
+        assert set(Backend.wants[1:]) == {blob(data) for path, data in files.items() if path != "logo.png"}
+        assert Backend.sent < 10_000
+        assert crawl(f"{base}/a.git", tmp_path / "cache") == found
+        assert (Backend.sent, Backend.headers_seen) == (0, [])
+
+
+def test_a_later_revision_brings_only_what_is_new(forge: Path, tmp_path: Path) -> None:
+    commit(forge, "a", sources(1, 200))
+    with serving(forge) as base:
+        crawl(f"{base}/a.git", tmp_path / "cache")
+        newer = commit(forge, "a", {"src/new.py": b"new = 1\n"})
+        found = crawl(f"{base}/a.git", tmp_path / "cache")
+        assert len(found) == 6
+        assert Backend.wants == [newer, blob(b"new = 1\n")]
+
+
+def test_equal_blobs_of_several_repositories_travel_once(forge: Path, tmp_path: Path) -> None:
+    shared = sources(1, 200)
+    for name in "abc":
+        commit(forge, name, shared | {"own.py": f"name = {name!r}\n".encode()})
+    with serving(forge) as base:
+        listed = [git.list_repo(f"{base}/{name}.git") for name in "abc"]
+        with ThreadPoolExecutor(3) as pool:  # at once: what one is fetching the others wait for
+            list(pool.map(lambda repo: git.obtain(repo, tmp_path / "cache", CAPS), listed))
+        assert sorted(Backend.wants) == sorted(
+            [repo.revision for repo in listed]
+            + [blob(data) for data in shared.values()]
+            + [blob(f"name = {name!r}\n".encode()) for name in "abc"]
+        )
+        read = [list(git.entries(repo, tmp_path / "cache", CAPS)) for repo in listed]
+    assert [sum(entry.data is not None for entry in entries) for entries in read] == [6, 6, 6]
+
+
+def test_what_another_repository_failed_to_bring_is_fetched(forge: Path, tmp_path: Path) -> None:
+    repos = [commit(forge, name, sources(1, 200)) for name in "ab"]
+    with serving(forge) as base:
+        cache = tmp_path / "cache"
+        lost = Repo("lost", repos[0], "git", f"{base}/a.git")
+        Backend.faults = [200, 404]
+        with pytest.raises(OutOfReach):
+            git.obtain(lost, cache, CAPS)
+        assert len(crawl(f"{base}/b.git", cache)) == 5
+        git.obtain(lost, cache, CAPS)
+        assert Backend.wants[-1] == repos[0]  # its trees alone: the blobs have come
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, "cut"])
+def test_a_busy_server_is_asked_again(
+    forge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int | str
+) -> None:
+    monkeypatch.setattr(gitrun, "PAUSES", (0.01, 0.01))
+    commit(forge, "a", sources(1, 200))
+    with serving(forge) as base:
+        listed = git.list_repo(f"{base}/a.git")
+        Backend.faults = [fault, fault]
+        git.obtain(listed, tmp_path / "cache", CAPS)
+        assert len(list(git.entries(listed, tmp_path / "cache", CAPS))) == 5
+
+
+@pytest.mark.parametrize(("fault", "asked"), [(401, 2), (404, 1), (503, 3)])
+def test_a_server_that_will_not_answer_is_out_of_reach(
+    forge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int, asked: int
+) -> None:
+    monkeypatch.setattr(gitrun, "PAUSES", (0.01, 0.01))
+    commit(forge, "a", sources(1, 200))
+    with serving(forge) as base:
+        listed = git.list_repo(f"{base}/a.git")
+        Backend.headers_seen.clear()
+        Backend.faults = [fault] * 9
+        with pytest.raises(OutOfReach, match=r"not found|503|Authentication"):
+            git.obtain(listed, tmp_path / "cache", CAPS)
+        assert 9 - len(Backend.faults) == asked
+
+
+def test_a_server_that_never_answers_is_given_up(forge: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.git"
+        caps = Caps(1000, 1 << 20, 100, 9, seconds=0.5)
+        with pytest.raises(OutOfReach, match="no end after"):
+            git.obtain(Repo("a", "1" * 40, "git", url), tmp_path / "cache", caps)
+
+
+def test_a_repository_that_changes_during_the_crawl_is_read_as_it_was_listed(
+    forge: Path, tmp_path: Path
+) -> None:
+    commit(forge, "a", {"a.py": b"before = 1\n"})
+    with serving(forge) as base:
+        listed = git.list_repo(f"{base}/a.git")
+        commit(forge, "a", {"a.py": b"after = 1\n"})
+        git.obtain(listed, tmp_path / "cache", CAPS)
+        assert [entry.data for entry in git.entries(listed, tmp_path / "cache", CAPS)] == [b"before = 1\n"]
+
+
+def test_of_a_repository_with_too_many_files_no_blob_travels(forge: Path, tmp_path: Path) -> None:
+    revision = commit(forge, "a", {f"{n}.py": b"%d\n" % n for n in range(101)})
+    with serving(forge) as base:
+        with pytest.raises(BadRepo, match="too_many_files"):
+            crawl(f"{base}/a.git", tmp_path / "cache")
+        assert Backend.wants == [revision]
+
+
+def test_names_that_are_no_text_or_leave_the_repository_are_no_names(forge: Path, tmp_path: Path) -> None:
+    commit(forge, "a", {"\udcff\udcfe.py": b"odd = 1\n", "a.py": b"a = 1\n"})
+    work = forge / "a-work"
+    tree = run("ls-tree", "HEAD", cwd=work).splitlines()[-1].split()[2]
+    (work / ".git/evil").write_bytes(
+        b"100644 ..\0" + bytes.fromhex(tree) + b"100644 a\nb.py\0" + bytes.fromhex(tree)
+    )
+    evil = run("hash-object", "-t", "tree", "-w", "--literally", ".git/evil", cwd=work)
+    head = run("commit-tree", "-m", "evil", evil, cwd=work)
+    run("push", "--quiet", "--force", "origin", f"{head}:refs/heads/main", cwd=work)
+    with serving(forge) as base:
+        odd = crawl(f"{base}/a.git@{run('rev-parse', 'HEAD', cwd=work)}", tmp_path / "cache")
+        assert {tidy(path) for path in odd} == {None, "a.py"}
+        hostile = crawl(f"{base}/a.git", tmp_path / "cache")
+        assert {tidy(path) for path in hostile} == {None}
+    assert not list(tmp_path.rglob("b.py"))

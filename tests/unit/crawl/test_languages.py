@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from crawl import languages
 from crawl.languages import LANGUAGES, candidates, comment, of, settle
 from crawl.sources import packages
-from crawl.sources.entry import OutOfReach, Repo
+from crawl.sources.entry import Caps, OutOfReach, Repo
 
 
 def test_there_are_the_papers_87_languages_and_two_more() -> None:
@@ -166,7 +166,7 @@ def test_of_pygments_labelled_examples_more_than_96_percent_are_named_right(tmp_
     url, sha256 = PYGMENTS
     repo = Repo("pypi/pygments@2.21.0", f"sha256:{sha256}", "pypi", url)
     try:
-        packages.obtain(repo, tmp_path)
+        packages.obtain(repo, tmp_path, Caps(1 << 20, 1 << 30, 100_000, 200))
     except OutOfReach:
         warnings.warn("the registry is out of reach: nothing checked", stacklevel=1)
         return

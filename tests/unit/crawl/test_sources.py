@@ -104,16 +104,16 @@ def cached(cache: Path) -> list[Path]:
 
 @pytest.mark.parametrize("name", ["plain", "html", "busy"])
 def test_a_download_lands_under_its_hash(registry: Registry, tmp_path: Path, name: str) -> None:
-    packages.obtain(repo(name), tmp_path)
+    packages.obtain(repo(name), tmp_path, CAPS)
     assert [path.name for path in cached(tmp_path)] == [SHA256]
-    packages.obtain(repo(name), tmp_path)
+    packages.obtain(repo(name), tmp_path, CAPS)
     assert len([path for path, _ in registry.asked if path.startswith("/files/")]) == (
         2 if name == "busy" else 1
     )
 
 
 def test_a_cut_download_is_taken_up_where_it_stopped(registry: Registry, tmp_path: Path) -> None:
-    packages.obtain(repo("cut"), tmp_path)
+    packages.obtain(repo("cut"), tmp_path, CAPS)
     ranges = [start for path, start in registry.asked if path.startswith("/files/")]
     assert ranges == [None, "bytes=20000-"]
     assert cached(tmp_path)[0].read_bytes() == ARCHIVE
@@ -123,7 +123,7 @@ def test_a_rest_that_does_not_fit_is_downloaded_anew(registry: Registry, tmp_pat
     archive = tmp_path / "archives" / SHA256[:2] / SHA256
     archive.parent.mkdir(parents=True)
     archive.with_name(f"{SHA256}.part").write_bytes(b"the beginning of something else")
-    packages.obtain(repo("plain"), tmp_path)
+    packages.obtain(repo("plain"), tmp_path, CAPS)
     assert archive.read_bytes() == ARCHIVE
 
 
@@ -135,7 +135,7 @@ def test_what_cannot_be_had_says_why(
     registry: Registry, tmp_path: Path, name: str, reason: str, detail: str
 ) -> None:
     with pytest.raises(OutOfReach) as failure:
-        packages.obtain(repo(name), tmp_path)
+        packages.obtain(repo(name), tmp_path, CAPS)
     assert failure.value.reason == reason
     assert detail in failure.value.detail
     assert not [path for path in cached(tmp_path) if path.stat().st_size]
@@ -145,7 +145,7 @@ def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setattr(packages, "ATTEMPTS", 2)
     with pytest.raises(OutOfReach, match="ConnectError"):
-        packages.obtain(repo("plain"), tmp_path)
+        packages.obtain(repo("plain"), tmp_path, CAPS)
 
 
 @pytest.mark.parametrize("index", ["http://x:secret@[", "http://127.0.0.1:9\x00"])
@@ -155,13 +155,13 @@ def test_an_address_that_is_none_is_given_up_without_naming_it(
     monkeypatch.setattr(packages, "_index", lambda: index)
     monkeypatch.setattr(packages, "ATTEMPTS", 1)
     with pytest.raises(OutOfReach) as failure:
-        packages.obtain(repo("plain"), tmp_path)
+        packages.obtain(repo("plain"), tmp_path, CAPS)
     assert "secret" not in failure.value.detail
 
 
 def test_an_index_that_is_none_is_out_of_reach(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(OutOfReach, match="is no index"):
-        packages.obtain(repo("nonsense"), tmp_path)
+        packages.obtain(repo("nonsense"), tmp_path, CAPS)
 
 
 def test_a_broken_configuration_of_pip_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,12 +182,12 @@ def test_a_broken_configuration_of_pip_is_refused(tmp_path: Path, monkeypatch: p
 def test_every_registry_has_its_own_addresses(
     registry: Registry, tmp_path: Path, source: str, name: str, path: str
 ) -> None:
-    packages.obtain(repo(name, source), tmp_path)
+    packages.obtain(repo(name, source), tmp_path, CAPS)
     assert [asked for asked, _ in registry.asked] == [path]
 
 
 def test_a_damaged_cache_is_noticed(registry: Registry, tmp_path: Path) -> None:
-    packages.obtain(repo("plain"), tmp_path)
+    packages.obtain(repo("plain"), tmp_path, CAPS)
     cached(tmp_path)[0].write_bytes(b"rot")
     with pytest.raises(Refusal, match="damaged"):
         list(packages.entries(repo("plain"), tmp_path, CAPS))
