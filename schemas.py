@@ -112,6 +112,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         start=pa.int32(),
         end=pa.int32(),
         document=TEXT,
+        language=TEXT,
         text_start=pa.int64(),
         text_end=pa.int64(),
         token=pa.int64(),

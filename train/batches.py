@@ -29,6 +29,16 @@ class Batch(NamedTuple):
     labelled: int
 
 
+class Placed(NamedTuple):
+    """A piece in a row: ``row[start:end]``, and what it is of."""
+
+    start: int
+    end: int
+    document: str
+    language: str
+    mode: str
+
+
 class Order:
     """The endless order of rows: every epoch is another permutation of all of them."""
 
@@ -58,7 +68,7 @@ class Rows:
         self._arrays = [np.load(table.file(shard), mmap_mode="r") for shard in shards]
         self._firsts = [0, *itertools.accumulate(len(array) for array in self._arrays)]
         spans = table.scan("spans").filter(pl.col("split") == split).sort("sequence", "start")
-        self.spans = spans.select("sequence", "start", "end", "document").collect()
+        self.spans = spans.select("sequence", *Placed._fields).collect()
         self._rows_of_spans = np.searchsorted(self.spans["sequence"].to_numpy(), range(len(self) + 1))
         self._ends = self.spans["end"].to_numpy()
 
@@ -87,6 +97,12 @@ class Rows:
         """Where the pieces of a row end; after the last one comes padding."""
         first, last = self._rows_of_spans[row : row + 2]
         return [int(end) for end in self._ends[first:last]]
+
+    def placed(self, row: int) -> list[Placed]:
+        """The pieces of a row in order."""
+        first, last = self._rows_of_spans[row : row + 2]
+        columns = self.spans[int(first) : int(last)].select(Placed._fields)
+        return [Placed(*values) for values in columns.iter_rows()]
 
     def batch(self, rows: list[int], device: torch.device) -> Batch:
         """Rows as one run of inputs and labels; a piece's last token and padding predict nothing."""

@@ -33,7 +33,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 import corpus
 from corpus import MEASURED, Refusal
-from train import checkpoint, journal, model, optim, shard, tokenizer
+from train import checkpoint, journal, model, optim, shard, tokenizer, validation
 from train.batches import Batch, Order, Rows
 from train.config import Pretrain
 from train.journal import Journal
@@ -152,7 +152,11 @@ def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path) -> None
             seconds = time.monotonic() - began
             last = run.step == run.steps
             if len(valid) and (last or run.step % settings.valid_every == 0):
-                step.facts["valid_loss"] = validate(run, valid)
+                step.facts.update(
+                    validation.validate(
+                        run.trainee, valid, settings.valid_sequences, run.arithmetic, run.group
+                    )
+                )
             if lines:
                 clocks = {"seconds": seconds, "data_wait": step.data_wait}
                 lines.add(step.facts, {**clocks, "tokens_per_second": step.tokens / seconds}, run.steps)
@@ -216,21 +220,6 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
         "fill": labelled / tokens,
     }
     return Step(facts, tokens, data_wait, any(theirs[1] for theirs in everyones))
-
-
-@torch.no_grad()
-def validate(run: Run, valid: Rows) -> float:
-    """Mean loss per token over the first held-out rows, nats."""
-    run.trainee.eval()
-    count, total, labelled = min(len(valid), run.settings.valid_sequences), 0.0, 0
-    for row in range(run.group.rank, -(-count // run.group.size) * run.group.size, run.group.size):
-        batch = valid.batch([row % count], run.device)  # sharded weights want every process at work
-        with run.arithmetic():
-            loss = float(run.trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends))
-        if row < count:
-            total, labelled = total + loss, labelled + batch.labelled
-    everyones = run.group.gathered([total, labelled])
-    return sum(theirs[0] for theirs in everyones) / max(1, sum(theirs[1] for theirs in everyones))
 
 
 def unigram_entropy(counts: np.ndarray, unpredicted: Sequence[int]) -> float:

@@ -34,6 +34,15 @@ def summed(hidden_TC: Tensor, head_VC: Tensor, labels_T: Tensor, chunk: int = CH
     return loss
 
 
+@torch.no_grad()
+def each(hidden_TC: Tensor, head_VC: Tensor, labels_T: Tensor, chunk: int = CHUNK) -> Tensor:
+    """(T,) -log p(label) of every token in float32, 0 where none is labelled; without gradients."""
+    with torch.autocast(hidden_TC.device.type, enabled=False):
+        weights = head_VC.to(hidden_TC.dtype)
+        parts = zip(torch.split(hidden_TC, chunk), torch.split(labels_T, chunk), strict=True)
+        return torch.cat([_losses((part @ weights.T).float(), labels)[0] for part, labels in parts])
+
+
 class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, labels: Tensor, chunk: int, training: bool) -> Tensor:

@@ -95,13 +95,18 @@ class Trainee(nn.Module):
             self.llama = LlamaForCausalLM(config)
         self.llama.set_attn_implementation(attention.NAME)
 
-    def forward(self, ids_T: Tensor, labels_T: Tensor, positions_T: Tensor, ends: list[int]) -> Tensor:
-        """Summed loss of pieces that stand one after another; ``ends`` says where each ends."""
+    def forward(
+        self, ids_T: Tensor, labels_T: Tensor, positions_T: Tensor, ends: list[int], *, each: bool = False
+    ) -> Tensor:
+        """Summed loss of pieces that stand one after another; ``ends`` says where each ends.
+
+        With ``each``, the (T,) losses of the tokens instead, without gradients.
+        """
         hidden_TC = self.hidden(ids_T, positions_T, ends)
         if torch.is_autocast_enabled(ids_T.device.type):
             # The residual stream is fp32 even under autocast; the head is a matrix product like the others.
             hidden_TC = hidden_TC.to(torch.get_autocast_dtype(ids_T.device.type))
-        return loss.summed(hidden_TC, self.llama.lm_head.weight, labels_T)
+        return (loss.each if each else loss.summed)(hidden_TC, self.llama.lm_head.weight, labels_T)
 
     def hidden(self, ids_T: Tensor, positions_T: Tensor, ends: list[int]) -> Tensor:
         """(T, C) last hidden states."""

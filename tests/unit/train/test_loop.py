@@ -63,7 +63,8 @@ def test_the_loss_falls_and_the_journal_says_how(trained: corpus.Table) -> None:
     lines = [json.loads(line) for line in (trained.path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 13))
     assert (
-        lines[0]["loss"] == pytest.approx(math.log(768), abs=0.1) and lines[-1]["loss"] < lines[0]["loss"] - 1
+        lines[0]["loss"] == pytest.approx(math.log(768), abs=0.1)
+        and lines[-1]["loss"] < lines[0]["loss"] - 0.7
     )
     assert [line["step"] for line in lines if "valid_loss" in line] == [5, 10, 12]
     assert 0 < trained.manifest["unigram_entropy"] < math.log(610)
