@@ -80,6 +80,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "documents": _table(**_DOCUMENT),
     "corpus": _table(**_DOCUMENT),
     "edges": _table(repo=TEXT, importer=TEXT, imported=TEXT),
+    "reach": _table(repo=TEXT, strategy=TEXT, imports=pa.int64(), earlier=pa.int64(), near=pa.int64()),
     "rejects": _table(key=TEXT, verb=TEXT, reason=TEXT, detail=(TEXT,), files=pa.int64(), bytes=pa.int64()),
     "clusters": _table(
         id=TEXT,

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
 import pyarrow as pa
 
 import corpus
@@ -22,7 +21,8 @@ import passes
 from corpus import Output, Refusal, Shard, Table
 from crawl import languages, resolve
 from crawl.config import Order
-from crawl.order import order_files
+from crawl.order import Strategy, orders
+from crawl.reach import Reach, reach
 from crawl.resolve import Source
 from schemas import SCHEMAS
 
@@ -68,12 +68,20 @@ def order_shard(
     sources = {repo: rows for (repo,), rows in found.frame(twin).partition_by("repo", as_dict=True).items()}
     documents: list[dict[str, Any]] = []
     edges: list[dict[str, str]] = []
+    worth: list[dict[str, Any]] = []
     rejects: list[tuple[str, str, str | None, int, int]] = []
     files = kept.frame(shards[unit])
     for (repo,), rows in files.partition_by("repo", as_dict=True, maintain_order=True).items():
         imports = resolve.edges([_source(row) for row in sources[repo].iter_rows(named=True)])
         edges += [{"repo": repo, "importer": importer, "imported": path} for importer, path in imports]
-        for document, members in documents_of(rows, imports, settings):
+        of_repo = {file.path: file for file in map(File._make, rows.select(File._fields).iter_rows())}
+        laid = lay_out(of_repo, imports, settings, str(repo))
+        worth += [
+            {"repo": repo, "strategy": strategy, **counted._asdict()}
+            for strategy, counted in laid.reach.items()
+            if imports
+        ]
+        for document, members in documents_of(rows.row(0, named=True), of_repo, laid.documents):
             if any(file.text.strip() for file in members):
                 documents.append(document)
             else:
@@ -83,6 +91,7 @@ def order_shard(
         {
             "": _table(documents),
             "edges": pa.Table.from_pylist(edges, schema=SCHEMAS["edges"]),
+            "reach": pa.Table.from_pylist(worth, schema=SCHEMAS["reach"]),
             "rejects": corpus.rejects(rejects, "crawl order"),
         },
         came_in=files.height,
@@ -91,13 +100,11 @@ def order_shard(
 
 
 def documents_of(
-    rows: pl.DataFrame, imports: Sequence[tuple[str, str]], settings: Order
+    first: dict[str, Any], files: dict[str, File], laid: Sequence[tuple[str, list[str]]]
 ) -> Iterator[tuple[dict[str, Any], list[File]]]:
-    """The documents of one repo as rows of the table, each with its files."""
-    files = {file.path: file for file in map(File._make, rows.select(File._fields).iter_rows())}
-    first = rows.row(0, named=True)
+    """The documents of one repo as rows of the table, each with its files; ``first`` is any of its rows."""
     parts: Counter[str] = Counter()
-    for level, paths in _sequences(files, imports, settings, first["repo"]):
+    for level, paths in laid:
         members = [files[path] for path in paths]
         text, spans = join(members)
         language = main_language(members)
@@ -119,21 +126,33 @@ def documents_of(
         yield document, members
 
 
-def _sequences(
-    files: dict[str, File], imports: Sequence[tuple[str, str]], settings: Order, repo: str
-) -> list[tuple[str, list[str]]]:
-    """What becomes a document: (level, paths in order), sorted by the smallest path of each component."""
+class Layout(NamedTuple):
+    """What becomes a document, as (level, paths in order), and what each strategy would be worth."""
+
+    documents: list[tuple[str, list[str]]]
+    reach: dict[Strategy, Reach]
+
+
+def lay_out(files: dict[str, File], imports: Sequence[tuple[str, str]], settings: Order, repo: str) -> Layout:
+    """The documents of one repo, sorted by the smallest path of each component."""
     related = [path for path, file in files.items() if file.language in resolve.GROUPS]
     alone = [("file", [path]) for path, file in files.items() if file.language not in resolve.GROUPS]
-    found: list[tuple[str, list[str]]] = []
-    for component in order_files(related, imports, settings.strategy, f"{settings.seed}\0{repo}"):
-        sizes = {path: len(join([files[path]])[0].encode()) for path in component}
-        parts = split(component, sizes, settings.max_bytes)
-        if len(parts) > 1 and settings.oversize == "files":
-            found += [("file", [path]) for path in component]
-        else:
-            found += [("repo", part) for part in parts]
-    return sorted(alone) + found
+    sizes = {path: len(join([files[path]])[0].encode()) for path in related}
+    documents = {
+        strategy: [document for part in ordered for document in _fitting(part, sizes, settings)]
+        for strategy, ordered in orders(related, imports, f"{settings.seed}\0{repo}").items()
+    }
+    worth = {
+        strategy: reach((paths for _, paths in laid), imports, sizes) for strategy, laid in documents.items()
+    }
+    return Layout(sorted(alone) + documents[settings.strategy], worth)
+
+
+def _fitting(paths: list[str], sizes: dict[str, int], settings: Order) -> list[tuple[str, list[str]]]:
+    parts = split(paths, sizes, settings.max_bytes)
+    if len(parts) > 1 and settings.oversize == "files":
+        return [("file", [path]) for path in paths]
+    return [("repo", part) for part in parts]
 
 
 def split(paths: Sequence[str], sizes: dict[str, int], limit: int) -> list[list[str]]:

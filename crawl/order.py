@@ -20,41 +20,35 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from posixpath import dirname
-from typing import Literal, get_args
+from typing import Literal
 
 Strategy = Literal["topological", "random", "path", "mixed"]
 
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
-
-def order_files(
-    paths: Iterable[str],
-    edges: Iterable[tuple[str, str]],
-    strategy: Strategy = "topological",
-    seed: str = "",
-) -> list[list[str]]:
-    """The files of one repo as one list for every connected component, imported files first.
+def orders(
+    paths: Iterable[str], edges: Iterable[tuple[str, str]], seed: str = ""
+) -> dict[Strategy, list[list[str]]]:
+    """By strategy, the files of one repo as one list for every connected component.
 
     The result does not depend on the order of ``paths`` or ``edges``.
 
     Args:
         paths: Every file once.
         edges: Pairs (importer, imported), both in ``paths``.
-        strategy: How to order the files of a component.
         seed: What ``random`` hashes with the path, and ``mixed`` with the directory.
     """
     names = sorted(paths)
     number = {path: i for i, path in enumerate(names)}
     pairs = {(number[importer], number[imported]) for importer, imported in edges if importer != imported}
     components = _components(len(names), pairs)
-    if strategy in ("topological", "mixed"):
-        components = _by_fewest_imports(components, pairs)
-    ordered = [[names[i] for i in component] for component in components]
-    if strategy == "random":
-        return [sorted(component, key=lambda path: (_hash(seed, path), path)) for component in ordered]
-    if strategy == "mixed":
-        return [sorted(component, key=lambda path: _hash(seed, dirname(path))) for component in ordered]
-    return ordered
+    by_path = [[names[i] for i in component] for component in components]
+    algorithm_1 = [[names[i] for i in component] for component in _by_fewest_imports(components, pairs)]
+    return {
+        "topological": algorithm_1,
+        "random": [sorted(part, key=lambda path: (_hash(seed, path), path)) for part in by_path],
+        "path": by_path,
+        "mixed": [sorted(part, key=lambda path: _hash(seed, dirname(path))) for part in algorithm_1],
+    }
 
 
 def _components(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -68,8 +62,8 @@ def _components(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]
         return i
 
     for a, b in pairs:
-        low, high = sorted((root(a), root(b)))
-        parent[high] = low
+        a, b = root(a), root(b)
+        parent[max(a, b)] = min(a, b)
     members: defaultdict[int, list[int]] = defaultdict(list)
     for i in range(count):
         members[root(i)].append(i)

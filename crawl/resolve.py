@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache
 from posixpath import basename, dirname, normpath, splitext
 from typing import NamedTuple
 
@@ -30,8 +29,8 @@ class Source(NamedTuple):
 MAX_NAMESPACE = 200
 """Files of one namespace or package: beyond it, importing it says nothing about which file is needed."""
 
-MAX_NAMESAKES = 1000
-"""Files that a target could mean: beyond it, it means none, and looking would take the square of them."""
+MAX_DEPTH = 24
+"""Names in an import; no one writes more, and a path of a thousand directories has a thousand endings."""
 
 Resolve = Callable[[str, str], Iterable[str]]
 """(path of the importer, target) -> paths of the files that are meant."""
@@ -65,26 +64,33 @@ def python(sources: Sequence[Source]) -> Resolve:
     by_module: dict[str, str] = {}
     for source in sorted(sources, key=lambda source: _python_rank(source.path)):
         by_module.setdefault(splitext(source.path)[0].removesuffix("/__init__"), source.path)
-    modules: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    modules: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    anywhere = Index()
     for module, path in sorted(by_module.items()):
         parts = module.split("/")
-        for cut in range(len(parts)):
-            root = "/".join(parts[:cut])
+        for cut in range(max(0, len(parts) - MAX_DEPTH), len(parts)):
+            root, name = "/".join(parts[:cut]), ".".join(parts[cut:])
             if root not in packages:
-                modules[".".join(parts[cut:])].append((root, path))
+                modules[name][root] = path
+                if "." in name or basename(path) == "__init__.py":
+                    anywhere.add(name, path)
 
-    def visible(root: str, name: str, path: str, here: str) -> bool:
-        if _inside(here, root):
-            return True
-        if name.split(".")[0] in sys.stdlib_module_names:
-            return False
-        is_src = basename(root) in ("src", "lib", "python") and _inside(here, dirname(root))
-        return is_src or "." in name or basename(path) == "__init__.py"
+    @cache
+    def sides(here: str) -> frozenset[str]:
+        return frozenset(_below(folder, side) for folder in _up(here) for side in ("src", "lib", "python"))
 
     @cache
     def absolute(here: str, name: str) -> str | None:
-        found = [path for root, path in modules.get(name, ()) if visible(root, name, path, here)]
-        return _closest(here, found, tie=True)
+        roots = modules.get(name)
+        if roots is None:
+            return None
+        found = [roots[folder] for folder in _up(here) if folder in roots]
+        if name.split(".")[0] not in sys.stdlib_module_names:
+            found += [roots[side] for side in sides(here) if side in roots]
+            found += filter(None, [anywhere.nearest(name, here, tie=True)])
+        if len(found) < 2:
+            return found[0] if found else None
+        return min(found, key=lambda path: (-_shared(here, path), path.count("/"), path))
 
     def relative(here: str, name: str) -> str | None:
         for _ in range(len(name) - len(name.lstrip(".")) - 1):
@@ -141,7 +147,11 @@ def javascript(sources: Sequence[Source]) -> Resolve:
 def c(sources: Sequence[Source]) -> Resolve:
     """``a/b.h`` beside the file, else below any directory; ``<a/b.h>`` only with its directory."""
     paths = {source.path for source in sources}
-    endings = _suffixes(paths)
+    endings = Index()
+    for path in paths:
+        parts = path.split("/")
+        for start in range(max(0, len(parts) - MAX_DEPTH), len(parts)):
+            endings.add("/".join(parts[start:]), path)
 
     def resolve(importer: str, target: str) -> list[str]:
         name = target.strip("<>")
@@ -150,7 +160,7 @@ def c(sources: Sequence[Source]) -> Resolve:
         beside = _join(dirname(importer), name)
         if beside in paths and not target.startswith("<"):
             return [beside]
-        found = _closest(dirname(importer), endings.get(normpath(name).lstrip("./"), ()))
+        found = endings.nearest(normpath(name).lstrip("./"), dirname(importer))
         return [found] if found else []
 
     return resolve
@@ -184,18 +194,17 @@ def php(sources: Sequence[Source]) -> Resolve:
 
 
 def _namespaced(sources: Sequence[Source], dot: str) -> Resolve:
-    classes: defaultdict[str, list[str]] = defaultdict(list)
+    classes = Index()
     spaces: defaultdict[str, list[str]] = defaultdict(list)
     for source in sources:
         if source.declares:
-            classes[source.declares + dot + splitext(basename(source.path))[0]].append(source.path)
+            classes.add(source.declares + dot + splitext(basename(source.path))[0], source.path)
             spaces[source.declares].append(source.path)
 
     def resolve(importer: str, target: str) -> list[str]:
         for name in (target, target.rpartition(dot)[0]):
-            if name in classes:
-                found = _closest(dirname(importer), classes[name], tie=True)
-                return [found] if found else []
+            if found := classes.nearest(name, dirname(importer), tie=True):
+                return [found]
         members = spaces.get(target, [])
         return members if len(members) <= MAX_NAMESPACE else []
 
@@ -280,15 +289,19 @@ def rust(sources: Sequence[Source]) -> Resolve:
 def ruby(sources: Sequence[Source]) -> Resolve:
     """``./a`` is relative; others are looked up below the ``lib`` directories and the root."""
     paths = {source.path for source in sources}
-    endings = _suffixes(paths)
+    below = Index()
+    for path in paths:
+        below.add(path, path)
+        for at, part in enumerate(parts := path.split("/")):
+            if part == "lib":
+                below.add("/".join(parts[at + 1 :]), path)
 
     def resolve(importer: str, target: str) -> list[str]:
         name = target.removesuffix(".rb") + ".rb"
         if target.startswith("./"):
             path = _join(dirname(importer), name)
             return [path] if path is not None and path in paths else []
-        below = [path for path in endings.get(name, ()) if basename(path[: -len(name) - 1]) in ("lib", "")]
-        found = _closest(dirname(importer), below)
+        found = below.nearest(name, dirname(importer))
         return [found] if found else []
 
     return resolve
@@ -337,45 +350,52 @@ def _below(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _up(folder: str) -> Iterator[str]:
+@lru_cache(maxsize=1 << 16)
+def _up(folder: str) -> tuple[str, ...]:
     """The directory and all above it, the root ("") last."""
-    while folder:
-        yield folder
-        folder = dirname(folder)
-    yield ""
+    parts = folder.split("/") if folder else []
+    return (*("/".join(parts[:count]) for count in range(len(parts), 0, -1)), "")
 
 
-def _inside(folder: str, root: str) -> bool:
-    return root == "" or folder == root or folder.startswith(root + "/")
+def _shared(here: str, path: str) -> int:
+    """How many directories above ``path`` are also at or above ``here``."""
+    return sum(1 for folder in _up(dirname(path)) if folder == "" or f"{here}/".startswith(f"{folder}/"))
 
 
-def _suffixes(paths: Iterable[str]) -> dict[str, list[str]]:
-    """Every path by each of its endings: "b.h", "a/b.h", …"""
-    endings: defaultdict[str, list[str]] = defaultdict(list)
-    for path in sorted(paths):
-        parts = path.split("/")
-        for start in range(len(parts)):
-            endings["/".join(parts[start:])].append(path)
-    return endings
+class Index:
+    """Paths by the names they go by; of those that share a name, the nearest to the importer is meant.
 
-
-def _closest(here: str, paths: Sequence[str], *, tie: bool = False) -> str | None:
-    """The path that shares most leading directories with the directory ``here``.
-
-    Args:
-        tie: Take the first of several that are equally close, instead of none.
+    Every directory above a path knows how many of its namesakes lie below it and which is the first: so a
+    thousand importers of a thousand namesakes cost no million comparisons.
     """
-    if len(paths) < 2 or len(paths) > MAX_NAMESAKES:
-        return paths[0] if len(paths) == 1 else None
 
-    folders = here.split("/")
+    def __init__(self) -> None:
+        self.paths: defaultdict[str, list[str]] = defaultdict(list)
+        self.below: dict[str, dict[str, tuple[int, str]]] = {}
 
-    def shared(path: str) -> int:
-        pairs = zip(folders, dirname(path).split("/"), strict=False)
-        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    def add(self, name: str, path: str) -> None:
+        self.paths[name].append(path)
 
-    scores = [shared(path) for path in paths]
-    best = max(scores)
-    nearest = (path for path, score in zip(paths, scores, strict=True) if score == best)
-    winners = sorted(nearest, key=lambda path: (path.count("/"), path))
-    return winners[0] if tie or len(winners) == 1 else None
+    def nearest(self, name: str, here: str, *, tie: bool = False) -> str | None:
+        """The path of that name that shares most leading directories with the directory ``here``.
+
+        Args:
+            tie: Take the first of several that are equally close, instead of none.
+        """
+        if name not in self.paths:
+            return None
+        if name not in self.below:
+            self.below[name] = _below_each(self.paths[name])
+        below = self.below[name]
+        count, first = next(below[folder] for folder in _up(here) if folder in below)
+        return first if tie or count == 1 else None
+
+
+def _below_each(paths: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """For every directory above one of ``paths``: how many lie below it, and the first of them."""
+    below: dict[str, tuple[int, str]] = {}
+    for path in sorted(set(paths), key=lambda path: (path.count("/"), path)):
+        for folder in _up(dirname(path)):
+            count, first = below.get(folder, (0, path))
+            below[folder] = (count + 1, first)
+    return below

@@ -69,6 +69,7 @@ class Order(NamedTuple):
     """How imports lie in the documents, and one document to look at."""
 
     places: dict[str, int]
+    reach: list[dict[str, Any]]
     repo: str
     files: list[str]
     arcs: list[tuple[int, int]]
@@ -226,10 +227,18 @@ def order(tables: Tables) -> Order | None:
         .sort(["len", "id"], descending=[True, False])
     )
     if ranked.is_empty():
-        return Order(places, "", [], [])
+        return Order(places, _reach(table), "", [], [])
     chosen = placed.filter(id=ranked["id"][0]).sort("at")
     arcs = inside.filter(id=ranked["id"][0]).select("from", "to").sort("from", "to")
-    return Order(places, chosen["repo"][0], chosen["path"].to_list(), list(arcs.iter_rows()))
+    return Order(places, _reach(table), chosen["repo"][0], chosen["path"].to_list(), list(arcs.iter_rows()))
+
+
+def _reach(table: Table) -> list[dict[str, Any]]:
+    """What each strategy would satisfy, the one that was taken marked; none where nothing is imported."""
+    taken = table.manifest["settings"].get("strategy")
+    totals = table.scan("reach").group_by("strategy").agg(pl.col("imports", "earlier", "near").sum())
+    rows = totals.sort("near", "strategy", descending=[True, False]).collect()
+    return [row | {"taken": row["strategy"] == taken} for row in rows.iter_rows(named=True)]
 
 
 def _placed(table: Table) -> pl.DataFrame:

@@ -1,14 +1,15 @@
 """A document is its files under their paths, and its spans say exactly where each one stands."""
 
-import polars as pl
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crawl import languages
 from crawl.config import Order
-from crawl.documents import File, documents_of, heading, join, joint_license, split
-from schemas import SCHEMAS
+from crawl.documents import File, documents_of, heading, join, joint_license, lay_out, split
+from crawl.reach import WINDOW_BYTES
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
 
@@ -17,11 +18,11 @@ def file(path: str, text: str = "x = 1\n", language: str = "python", license: st
     return File(path, language, license, text, len(text.encode()))
 
 
-def frame(files: list[File]) -> pl.DataFrame:
-    fixed = {"repo": "folder/r", "revision": "1", "stars": 7, "encoding": "utf-8", "sha256": "", "lines": 1}
-    frame = pl.from_arrow(SCHEMAS["files"].empty_table())
-    assert isinstance(frame, pl.DataFrame)
-    return pl.DataFrame([{**fixed, **f._asdict()} for f in files], schema=frame.schema)
+def rows_of(files: list[File], imports: list[tuple[str, str]], settings: Order) -> list[dict[str, Any]]:
+    first = {"repo": "folder/r", "revision": "1", "stars": 7}
+    named = {one.path: one for one in files}
+    laid = lay_out(named, imports, settings, "folder/r")
+    return [row for row, _ in documents_of(first, named, laid.documents)]
 
 
 @given(st.lists(st.tuples(TEXT, TEXT, st.sampled_from(sorted(languages.LANGUAGES))), min_size=1, max_size=6))
@@ -61,7 +62,7 @@ def test_related_files_become_one_document_and_other_languages_one_each() -> Non
         file("s.sql", "SELECT 1;", "sql"),
         file("t.md", "t", "markdown"),
     ]
-    rows = [row for row, _ in documents_of(frame(files), [("a.py", "b.py")], Order())]
+    rows = rows_of(files, [("a.py", "b.py")], Order())
     assert [(row["id"], row["level"], [f["path"] for f in row["files"]]) for row in rows] == [
         ("folder/r#sql-00000", "file", ["s.sql"]),
         ("folder/r#markdown-00000", "file", ["t.md"]),
@@ -73,7 +74,7 @@ def test_related_files_become_one_document_and_other_languages_one_each() -> Non
 
 def test_a_header_belongs_to_the_document_of_its_sources_under_their_main_language() -> None:
     files = [file("a.h", "int a;", "c"), file("a.cpp", "int a; int b; int c;", "cpp")]
-    [(row, _)] = documents_of(frame(files), [("a.cpp", "a.h")], Order())
+    [row] = rows_of(files, [("a.cpp", "a.h")], Order())
     assert (row["language"], [f["path"] for f in row["files"]]) == ("cpp", ["a.h", "a.cpp"])
 
 
@@ -87,8 +88,8 @@ def test_a_header_belongs_to_the_document_of_its_sources_under_their_main_langua
 def test_what_is_too_large_is_cut_in_order_or_stays_files(oversize: str, expected: list[object]) -> None:
     files = [file(f"{p}.py", "x" * 400) for p in "abc"]
     settings = Order(max_bytes=1000, oversize=oversize)  # type: ignore[arg-type]
-    rows = documents_of(frame(files), [("b.py", "a.py"), ("c.py", "b.py")], settings)
-    assert [(row["level"], [f["path"] for f in row["files"]]) for row, _ in rows] == expected
+    rows = rows_of(files, [("b.py", "a.py"), ("c.py", "b.py")], settings)
+    assert [(row["level"], [f["path"] for f in row["files"]]) for row in rows] == expected
 
 
 @given(st.lists(st.integers(0, 50), max_size=20), st.integers(0, 100))
@@ -102,3 +103,19 @@ def test_parts_hold_all_files_in_order_and_stay_below_the_limit(sizes: list[int]
 def test_licences_are_joined_into_one_expression() -> None:
     assert joint_license(["MIT", None, "Apache-2.0 OR MIT", "MIT"]) == "(Apache-2.0 OR MIT) AND MIT"
     assert joint_license([None]) is None
+
+
+def test_every_strategy_s_worth_is_counted_whichever_is_taken() -> None:
+    files = [
+        file("z.py", "1"),
+        file("b.py", "x" * WINDOW_BYTES),
+        file("a.py", "import z, b"),
+        file("c.py", "z"),
+    ]
+    imports = [("a.py", "z.py"), ("a.py", "b.py"), ("b.py", "z.py"), ("c.py", "a.py")]
+    laid = lay_out({one.path: one for one in files}, imports, Order(strategy="path"), "r")
+    assert laid.documents == [("repo", ["a.py", "b.py", "c.py", "z.py"])]
+    assert laid.reach["topological"] == (4, 4, 2)  # z and b begin a window before a; c is near a, b near z
+    assert laid.reach["path"] == (4, 1, 0)
+    alone = lay_out({one.path: one for one in files}, imports, Order(max_bytes=10, oversize="files"), "r")
+    assert set(alone.reach.values()) == {(4, 0, 0)}

@@ -1,18 +1,25 @@
 """The order of files is Algorithm 1 of the paper, with ties settled by path, in near-linear time."""
 
 import random
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawl.order import STRATEGIES, Strategy, order_files
+from crawl.order import Strategy, orders
 
 Pairs = list[tuple[str, str]]
 
+STRATEGIES = get_args(Strategy)
 NAMES = [f"{letter}.py" for letter in "abcdefghijkl"]
 GRAPHS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), max_size=40)
+
+
+def order_files(paths: Iterable[str], edges: Pairs) -> list[list[str]]:
+    return orders(paths, edges)["topological"]
 
 
 def algorithm_1(paths: list[str], edges: Pairs) -> list[list[str]]:
@@ -63,7 +70,7 @@ def test_the_order_of_the_input_means_nothing(edges: Pairs, rng: random.Random) 
 @given(GRAPHS, st.sampled_from(STRATEGIES))
 def test_other_strategies_order_the_same_components_differently(edges: Pairs, strategy: Strategy) -> None:
     topological = order_files(NAMES, edges)
-    other = order_files(NAMES, edges, strategy, "7")
+    other = orders(NAMES, edges, "7")[strategy]
     assert [sorted(part) for part in other] == [sorted(part) for part in topological]
     if strategy == "path":
         assert all(part == sorted(part) for part in other)
@@ -73,13 +80,13 @@ def test_other_strategies_order_the_same_components_differently(edges: Pairs, st
 def test_an_order_by_chance_changes_with_the_seed_and_not_between_runs(strategy: Strategy) -> None:
     names = [f"{name[0]}/{name}" for name in NAMES]
     ring = list(zip(names, names[1:] + names[:1], strict=True))
-    assert order_files(names, ring, strategy, "1") == order_files(names, ring, strategy, "1")
-    assert order_files(names, ring, strategy, "1") != order_files(names, ring, strategy, "2")
+    assert orders(names, ring, "1")[strategy] == orders(names, ring, "1")[strategy]
+    assert orders(names, ring, "1")[strategy] != orders(names, ring, "2")[strategy]
 
 
 def test_mixed_keeps_the_files_of_a_directory_together_and_in_dependency_order() -> None:
     edges = [("x/a", "x/b"), ("x/b", "y/c"), ("y/c", "y/d"), ("x/a", "z")]
-    [ordered] = order_files({path for edge in edges for path in edge}, edges, "mixed", "1")
+    [ordered] = orders({path for edge in edges for path in edge}, edges, "1")["mixed"]
     folders = [path.rpartition("/")[0] for path in ordered]
     assert len([1 for a, b in pairwise(folders) if a != b]) == 2
     assert ordered.index("x/b") < ordered.index("x/a") and ordered.index("y/d") < ordered.index("y/c")

@@ -157,3 +157,15 @@ def test_importing_a_package_of_very_many_files_says_nothing() -> None:
     importers = [Source(f"q/{n}.go", "go", ["x.io/m/p", "x.io/m/q"], None) for n in range(3)]
     assert not [edge for edge in edges(package + importers) if edge[1].startswith("p/")]
     assert len([edge for edge in edges(package[:200] + importers) if edge[1].startswith("p/")]) == 600
+
+
+def test_the_nearest_of_many_namesakes_is_meant() -> None:
+    files = [
+        Source(f"{side}/p{n}/{name}", "c", ["types.h"] if name == "a.c" else [], None)
+        for side in ("left", "right")
+        for n in range(1500)
+        for name in ("a.c", "inc/types.h")
+    ]
+    found = edges(files)
+    assert len(found) == 3000
+    assert all(imported == importer.replace("a.c", "inc/types.h") for importer, imported in found)

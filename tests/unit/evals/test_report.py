@@ -97,8 +97,13 @@ def data(root: Path) -> dict[str, Path]:
     fetch = made(root, "crawl fetch", "files", [], contents, came_in=14)
     contents = {"": files(SEA | TWINS), "rejects": unfit}
     kept = made(root, "crawl filter", "files", [fetch], contents, came_in=13)
-    contents = {"": rows("documents", joined), "edges": rows("edges", edges)}
-    order = made(root, "crawl order", "documents", [kept], contents, came_in=11, went_out=11)
+    worth = [
+        {"repo": REPO, "strategy": strategy, "imports": 10, "earlier": near + 1, "near": near}
+        for strategy, near in (("topological", 8), ("random", 3))
+    ]
+    contents = {"": rows("documents", joined), "edges": rows("edges", edges), "reach": rows("reach", worth)}
+    taken = {"strategy": "random"}
+    order = made(root, "crawl order", "documents", [kept], contents, came_in=11, went_out=11, settings=taken)
     contents = {"": rows("documents", joined[:2]), "clusters": rows("clusters", clusters), "rejects": near}
     unique = made(root, "dedup scan", "documents", [order], contents, came_in=3)
     contents = {"": rows("corpus", joined[:1]), "rejects": tainted}
@@ -273,6 +278,10 @@ def test_the_order_drawn_is_that_of_the_document_with_its_cycle(run: dict[str, P
     order = relations.order(given(run, "crawl order"))
     assert order is not None and order.files[:2] == ["sea/base.py", "sea/deep.py"]
     assert order.places == {"earlier": 8, "later": 1}
+    assert [(row["strategy"], row["near"], row["taken"]) for row in order.reach] == [
+        ("topological", 8, False),
+        ("random", 3, True),
+    ]
     assert order.imports_of(1) == [0] and order.imports_of(0) == [1]
 
 
