@@ -1,6 +1,9 @@
 """One TOML file describes a run: the table ``[dedup.scan]`` holds the settings of ``dedup scan``, and
 ``[executor]`` says who runs the passes of all verbs.
 
+A verb that a run calls more than once has phases: with ``--phase long``, ``train pack`` takes what
+``[train.pack.phases.long]`` says, and the rest from ``[train.pack]``.
+
 Every verb has the form ``stage verb SRC… DST --run FILE``.  A flag wins over the file, the file over
 the default.  Answers go to stdout, progress and the closing table to stderr.  What the person at the
 keyboard can put right is one line and exit code 1; a usage error exits with 2; a bug shows its
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
-from cyclopts.config import Toml
+from cyclopts.config import Dict
 
 from executors import config
 from executors.config import Kind
@@ -46,6 +49,7 @@ def stage(name: str, about: str) -> App:
     def launch(
         *words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
         run: Annotated[Path | None, Parameter(help="Run file; flags given here win over it.")] = None,
+        phase: Annotated[str | None, Parameter(help="Which of the verb's phases in the run file.")] = None,
         executor: Annotated[Kind | None, Parameter(help="Who runs the passes: docs/executors.md.")] = None,
     ) -> None:
         logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", datefmt="[%X]")
@@ -53,8 +57,10 @@ def stage(name: str, about: str) -> App:
             logging.getLogger(chatty).setLevel("WARNING")
         try:
             if run is not None:
-                _check(run, app)
-                app.config = Toml(run, root_keys=name, search_parents=False)
+                settings = _of_phase(_checked(run, app), phase, run)
+                app.config = Dict(settings, source=str(run))
+            elif phase is not None:
+                raise Refusal(f"--phase {phase} names a table of a run file: give the file with --run.")
             with _executor(run, executor, " ".join((name, *words[:1]))):
                 result = app(words)
         except Refusal as refusal:
@@ -101,8 +107,8 @@ def closing(table: corpus.Table) -> str:
     )
 
 
-def _check(run: Path, app: App) -> None:
-    """Refuse a run file that cannot be read, and tables that no verb would look at."""
+def _checked(run: Path, app: App) -> dict[str, dict[str, Any]]:
+    """The tables of this stage's verbs; refuses a file that cannot be read and tables that nobody would."""
     try:
         tables: dict[str, Any] = tomllib.loads(run.read_text())
     except OSError as error:
@@ -119,9 +125,23 @@ def _check(run: Path, app: App) -> None:
     if stray := sorted(set(tables) - set(STAGES)):
         raise Refusal(f"{run} has a table [{stray[0]}], but the stages are: {', '.join(STAGES)}.")
     verbs = sorted(verb for verb in app if not verb.startswith("-"))
-    mine = tables.get(app.name[0], {})
+    mine: dict[str, dict[str, Any]] = tables.get(app.name[0], {})
     if stray := sorted(set(mine) - set(verbs)):
         raise Refusal(f"{run} has [{app.name[0]}.{stray[0]}], but the verbs are: {', '.join(verbs)}.")
+    return mine
+
+
+def _of_phase(tables: dict[str, dict[str, Any]], phase: str | None, run: Path) -> dict[str, dict[str, Any]]:
+    """Each verb's settings in this phase; refuses one that no verb of the stage has."""
+    phases = {verb: table.get("phases", {}) for verb, table in tables.items()}
+    known = sorted({name for named in phases.values() for name in named})
+    if phase is not None and phase not in known:
+        raise Refusal(f"{run} has no phase {phase} here: it has {', '.join(known) or 'none'}.")
+    return {
+        verb: {key: value for key, value in table.items() if key != "phases"}
+        | phases[verb].get(phase or "", {})
+        for verb, table in tables.items()
+    }
 
 
 def _executor(run: Path | None, kind: Kind | None, verb: str) -> AbstractContextManager[None]:

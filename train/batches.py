@@ -1,14 +1,10 @@
-"""Which rows make up which step: a function of (corpus, seed, step) that holds no state.
-
-So resuming needs one integer, and any number of processes or micro-batches sees the same batches.
-"""
+"""Packed rows as the model takes them: one run of tokens, its labels, and where its pieces end."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -39,36 +35,33 @@ class Placed(NamedTuple):
     mode: str
 
 
-class Order:
-    """The endless order of rows: every epoch is another permutation of all of them."""
-
-    def __init__(self, digest: str, seed: int, rows: int) -> None:
-        self.digest, self.seed, self.rows = digest, seed, rows
-        self._epoch, self._permutation = -1, np.zeros(0, np.int64)
-
-    def of(self, step: int, batch: int) -> list[int]:
-        """The rows of a step."""
-        return [self._row(index) for index in range(step * batch, (step + 1) * batch)]
-
-    def _row(self, index: int) -> int:
-        epoch, at = divmod(index, self.rows)
-        if epoch != self._epoch:
-            key = hashlib.blake2b(f"{self.digest}:{self.seed}:{epoch}".encode(), digest_size=16).digest()
-            # The raw stream of a bit generator is what numpy promises never to change.
-            draws = np.random.Philox(key=int.from_bytes(key)).random_raw(self.rows)
-            self._epoch, self._permutation = epoch, np.argsort(draws, kind="stable")
-        return int(self._permutation[at])
-
-
 class Rows:
-    """The rows of a split, mapped from disk, and where the pieces in them end."""
+    """The rows of a split, mapped from disk, and where the pieces in them end.
 
-    def __init__(self, table: corpus.Table, split: str) -> None:
-        shards = [s for s in table.shards() if s.name.startswith(f"{split}-")]
-        self._arrays = [np.load(table.file(shard), mmap_mode="r") for shard in shards]
+    Those of several tables are numbered through, in the order of the tables.
+    """
+
+    def __init__(
+        self, tables: Sequence[corpus.Table], split: str, attend: Literal["document", "row"] = "document"
+    ) -> None:
+        """Map the rows.
+
+        Args:
+            attend: With "row", the pieces of a row are one to the model.
+        """
+        self._arrays: list[np.ndarray] = []
+        self.sizes: list[int] = []
+        self._attend = attend
+        spans = []
+        for table in tables:
+            shards = [s for s in table.shards() if s.name.startswith(f"{split}-")]
+            arrays = [np.load(table.file(shard), mmap_mode="r") for shard in shards]
+            here = table.scan("spans").filter(pl.col("split") == split).sort("sequence", "start")
+            spans.append(here.with_columns(pl.col("sequence") + sum(self.sizes)))
+            self._arrays += arrays
+            self.sizes.append(sum(map(len, arrays)))
         self._firsts = [0, *itertools.accumulate(len(array) for array in self._arrays)]
-        spans = table.scan("spans").filter(pl.col("split") == split).sort("sequence", "start")
-        self.spans = spans.select("sequence", *Placed._fields).collect()
+        self.spans = pl.concat(spans).select("sequence", *Placed._fields).collect()
         self._rows_of_spans = np.searchsorted(self.spans["sequence"].to_numpy(), range(len(self) + 1))
         self._ends = self.spans["end"].to_numpy()
 
@@ -114,10 +107,13 @@ class Rows:
             tokens = self.tokens(row).astype(np.int64)
             wanted, place = tokens[1:].copy(), np.arange(len(tokens) - 1)
             base, pieces = len(ids) * len(wanted), self.ends(row)
-            for start, end in itertools.pairwise([0, *pieces]):
+            for end in pieces:
                 wanted[end - 1 : end] = IGNORED
-                place[start:] -= place[start : start + 1]
             wanted[pieces[-1] - 1 :] = IGNORED
+            if self._attend == "row":
+                pieces = pieces[-1:]
+            for start in [0, *pieces[:-1]]:
+                place[start:] -= place[start : start + 1]
             if pieces[-1] < len(wanted):
                 place[pieces[-1] :] = np.arange(len(wanted) - pieces[-1])
                 pieces = [*pieces, len(wanted)]

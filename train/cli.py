@@ -58,24 +58,24 @@ def pack(src: Path, words: Path, dst: Path, /, *, settings: Pack = Pack(), worke
 
 
 @app.command
-def pretrain(
-    rows: Path, words: Path, dst: Path, /, *, settings: Pretrain = Pretrain()
-) -> corpus.Table | None:
+def pretrain(*paths: Path, settings: Pretrain = Pretrain()) -> corpus.Table | None:
     """Train a model from scratch on packed rows; a killed run goes on from its last checkpoint, to the bit.
 
     Started as `torchrun --nproc-per-node 8 --no-python train pretrain …`, eight processes share the work.
 
     Args:
-        rows: Table of packed tokens.
-        words: Table of the tokenizer that made them.
-        dst: Where the model goes: a folder that AutoModelForCausalLM and AutoTokenizer load.
+        paths: ROWS… WORDS DST: one or more tables of packed tokens, the table of the tokenizer that made
+            them, and where the model goes: a folder that AutoModelForCausalLM and AutoTokenizer load.
     """
+    if len(paths) < 3:
+        raise corpus.Refusal("give rows, their tokenizer and where to go: train pretrain ROWS… WORDS DST.")
+    *rows, words, dst = paths
     # Before torch loads: threads that wait by spinning starve one another on a machine with other work
     # (ten times slower at a load of three on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from train import loop, shard
 
-    tokens, tokenizer = corpus.read(rows, "tokens"), corpus.read(words, "tokenizer")
+    tokens, tokenizer = [corpus.read(path, "tokens") for path in rows], corpus.read(words, "tokenizer")
     running = dst / "running"
     with shard.joined() as group:
         if group.rank > 0:
@@ -86,7 +86,7 @@ def pretrain(
                 raise SystemExit(1) from None  # the first process says it
             return None
         with corpus.building(
-            dst, "model", made_by="train pretrain", settings=settings, inputs=[tokens, tokenizer]
+            dst, "model", made_by="train pretrain", settings=settings, inputs=[*tokens, tokenizer]
         ) as out:
             if isinstance(out, corpus.Table):
                 group.told("up to date")

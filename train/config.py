@@ -26,12 +26,16 @@ class Tokenizer:
 class Pack:
     """Settings of ``train pack``."""
 
+    kind: Literal["all", "code", "prose"] = "all"
+    """Which documents: code, the rest (Markdown, HTML, JSON, …), or both; a mixture weighs them apart."""
     length: int = 4096
     """Predicted tokens per sequence; a row holds one more, since labels are the row shifted by one."""
     fim_rate: float = 0.5
     """Share of code documents that become fill-in-the-middle (paper, 3.1.2)."""
     spm_rate: float = 0.0
     """Share of those in suffix-prefix-middle order; DeepSeek used prefix-suffix-middle alone."""
+    fim_cuts: Literal["character", "line"] = "character"
+    """Where texts are cut: anywhere, as in the paper, or at the beginnings of lines."""
     valid_share: float = 0.01
     """Share of repos held out for validation, by hash of their name (at least one where there are two)."""
     min_tokens: int = 16
@@ -53,18 +57,24 @@ class Pretrain:
     """Shape of the model: 1.3b, 5.7b-mqa, 6.7b, 33b (the paper's), or small, tiny, nano."""
     tokens: int = 2_000_000_000_000
     """Tokens to train on; the corpus is repeated in another order where it is smaller."""
+    mixture: tuple[float, ...] = ()
+    """Weights of the tables of rows, in their order, such as 87, 10, 3; without, all rows count alike."""
+    attend: Literal["document", "row"] = "document"
+    """What a token sees: what is before it in its document, or in its whole row (as in DeepSeek-V3, 4.1)."""
     batch: int = 1024
     """Sequences per step."""
     micro_batch: int = 1
     """Sequences per forward pass; the gradients of a step are summed over all of them."""
     lr: float = 5.3e-4
     """Highest learning rate (paper, Table 2)."""
+    schedule: Literal["steps", "cosine", "constant"] = "steps"
+    """How the rate falls after the warm-up: in steps of sqrt(1/10), along a cosine, or not at all."""
     warmup_steps: int = 2000
     """Steps of linear warm-up (paper, 3.4)."""
-    second_stage: float = 0.8
-    """Share of the tokens after which the rate falls by sqrt(1/10) (DeepSeek LLM, 2.3)."""
-    third_stage: float = 0.9
-    """Share of the tokens after which it falls by sqrt(1/10) again."""
+    falls: tuple[float, ...] = (0.8, 0.9)
+    """Shares of the tokens after which the rate falls by sqrt(1/10) (DeepSeek LLM, 2.3)."""
+    lr_end: float = 0.1
+    """Share of the highest rate at which the cosine ends."""
     init_std: float = 0.006
     """Standard deviation of the initial weights (DeepSeek LLM, 2.3)."""
     rope_theta: float = 10_000.0

@@ -1,16 +1,21 @@
 """Fill-in-the-middle: a text is cut in two places and its middle moved to the end (paper, 3.1.2).
 
-The cuts fall between any two characters, so that the model also learns to go on inside a word.
+The cuts fall between any two characters, so that the model also learns to go on inside a word; or, if
+that is asked for, only where a line begins.
 Everything is a pure function of a key and a seed: there is no generator whose state could be lost.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 Mode = Literal["text", "psm", "spm"]
+Cuts = Literal["character", "line"]
+
+LINE_END = re.compile(r"\r\n|\r|\n")
 
 NOT_CODE = frozenset(
     {"html", "json", "jupyter-notebook", "markdown", "restructuredtext", "rmarkdown", "yaml"}
@@ -53,9 +58,17 @@ def is_code(language: str) -> bool:
     return language not in NOT_CODE
 
 
-def cuts(characters: int, drawn: Draw) -> tuple[int, int]:
-    """Where the middle begins and ends, from 0 to ``characters``: each of the three parts may be empty."""
-    return int(drawn.low * (characters + 1)), int(drawn.high * (characters + 1))
+def cuts(text: str, drawn: Draw, at: Cuts = "character") -> tuple[int, int]:
+    """Where the middle of a text begins and ends; each of the three parts may be empty.
+
+    Args:
+        at: "line" cuts where a line begins or the text ends.
+    """
+    if at == "character":
+        return int(drawn.low * (len(text) + 1)), int(drawn.high * (len(text) + 1))
+    begins = [0, *(end.end() for end in LINE_END.finditer(text))]
+    places = begins if begins[-1] == len(text) else [*begins, len(text)]
+    return places[int(drawn.low * len(places))], places[int(drawn.high * len(places))]
 
 
 def arrange(

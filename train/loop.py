@@ -34,9 +34,10 @@ from torch.distributed.checkpoint.state_dict import (
 import corpus
 from corpus import MEASURED, Refusal
 from train import checkpoint, journal, model, optim, shard, tokenizer, validation
-from train.batches import Batch, Order, Rows
+from train.batches import Batch, Rows
 from train.config import Pretrain
 from train.journal import Journal
+from train.order import Order
 from train.shard import Group
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class Run:
 def write(
     out: corpus.Output | None,
     running: Path,
-    tokens: corpus.Table,
+    tokens: Sequence[corpus.Table],
     words: corpus.Table,
     settings: Pretrain,
     group: Group,
@@ -105,22 +106,33 @@ def write(
     Args:
         out: The table, in the first process; None in the others.
         running: Where the journal and checkpoints lie meanwhile.
-        tokens: The ``tokens`` table.
-        words: The ``tokenizer`` table that it was made with.
+        tokens: The ``tokens`` tables, all of one length.
+        words: The ``tokenizer`` table that they were made with.
     """
-    if words.digest not in {source["digest"] for source in tokens.manifest["inputs"]}:
-        raise Refusal(f"{tokens.path} was not made with {words.path}: give the tokenizer that packed it.")
-    train, valid = Rows(tokens, "train"), Rows(tokens, "valid")
-    run = start(words, settings, int(tokens.manifest["length"]), group)
+    length = _length(tokens, words)
+    train, valid = (Rows(tokens, split, settings.attend) for split in ("train", "valid"))
+    order = Order([table.digest for table in tokens], train.sizes, settings.seed, settings.mixture)
+    run = start(words, settings, length, group)
     saved = checkpoint.newest(running)
     if saved is not None:
         run.take(*saved)
         log.info("pretrain: going on after step %s of %s", f"{run.step:,}", f"{run.steps:,}")
-    fit(run, train, valid, Order(tokens.digest, settings.seed, len(train)), running)
+    fit(run, train, valid, order, running)
     weights = get_model_state_dict(
         run.trainee, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
     )
     return _export(out, run, weights, words, train, running) if out else None
+
+
+def _length(tokens: Sequence[corpus.Table], words: corpus.Table) -> int:
+    """Predicted tokens per row; refuses tables that do not go together."""
+    for table in tokens:
+        if words.digest not in {source["digest"] for source in table.manifest["inputs"]}:
+            raise Refusal(f"{table.path} was not made with {words.path}: give the tokenizer that packed it.")
+    lengths = {int(table.manifest["length"]) for table in tokens}
+    if len(lengths) > 1:
+        raise Refusal(f"the tables of rows have lengths {sorted(lengths)}: a phase has one; pack them alike.")
+    return lengths.pop()
 
 
 def start(words: corpus.Table, settings: Pretrain, length: int, group: Group) -> Run:

@@ -1,7 +1,8 @@
-"""AdamW with DeepSeek's numbers, its three-step learning rate, and clipping by a float64 norm."""
+"""AdamW with DeepSeek's numbers, the shapes of the learning rate, and clipping by a float64 norm."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -28,15 +29,21 @@ def adamw(model: nn.Module) -> torch.optim.AdamW:
 
 
 def rate(step: int, steps: int, settings: Pretrain) -> float:
-    """The learning rate of step 0, 1, … of ``steps``: warm-up, then three stages, each lower by sqrt(1/10).
+    """The learning rate of step 0, 1, … of ``steps``: warm-up, then what ``schedule`` says.
 
-    A stage begins with the step during which its share of the tokens has been seen (paper, 3.4).
+    ``steps`` is the paper's (3.4): the rate is lower by sqrt(1/10) from the step on before which a share
+    ``falls`` of the tokens has been seen.  The cosine goes from the end of the warm-up to that of the run.
     """
     if step < settings.warmup_steps:
         return settings.lr * (step + 1) / settings.warmup_steps
-    seen = step / steps
-    stages = (seen >= settings.second_stage) + (seen >= settings.third_stage)
-    return float(settings.lr * 10 ** (-stages / 2))
+    if settings.schedule == "constant":
+        return settings.lr
+    if settings.schedule == "cosine":
+        done = (step - settings.warmup_steps) / max(1, steps - 1 - settings.warmup_steps)
+        wave = (1 + math.cos(math.pi * min(1.0, done))) / 2
+        return settings.lr * (settings.lr_end + (1 - settings.lr_end) * wave)
+    fallen = sum(step / steps >= share for share in settings.falls)
+    return float(settings.lr * 10 ** (-fallen / 2))
 
 
 def clip(parameters: Iterable[nn.Parameter], squares: Tensor, largest: float = CLIP) -> float:

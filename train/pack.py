@@ -63,18 +63,20 @@ def write(
         raise Refusal(f"--length {settings.length} is too short: give at least {SHORTEST}.")
     if settings.window < 1:
         raise Refusal(f"--window is {settings.window}: give at least 1.")
-    sizes = src.scan().select("id", "repo", "bytes").collect()
+    sizes = src.scan().select("id", "repo", "bytes", "language").collect()
     held_out = hold_out(sorted(sizes["repo"].unique()), settings)
-    wanted = candidates(sizes, held_out, settings)
+    wanted = candidates(sizes.filter(_of_kind(settings)), held_out, settings)
     cut = _tokenised(out, src, words, settings, wanted, workers)
     rows = cut.scan("pieces").collect()
     placed = plan(rows, held_out, settings)
     if placed.filter(split="train").is_empty():
-        raise Refusal(f"no document of {src.path} is left to train on: look at max_tokens and min_tokens.")
+        raise Refusal(
+            f"no document of {src.path} is left to train on: look at kind, max_tokens and min_tokens."
+        )
     loaded = tokenizer.load(words.path)
     lengths = tokenizer.byte_lengths(loaded)
     _write_rows(out, cut, placed, settings, tokenizer.special(loaded, tokenizer.PAD), len(lengths))
-    rejected = _rejects(out, cut, src, placed)
+    rejected = _rejects(out, cut, src, placed, settings)
     documents = placed["document"].n_unique()
     contents = {"rejects": rejected, "vocabulary": lengths}
     out.write("documents", contents, came_in=sizes.height, went_out=documents)
@@ -112,7 +114,7 @@ def _tokenised(
     src: corpus.Table,
     words: corpus.Table,
     settings: Pack,
-    wanted: frozenset[str] | None,
+    wanted: frozenset[str],
     workers: int,
 ) -> corpus.Table:
     """The pieces of all documents, in a table below ``out`` that goes when the rows are written."""
@@ -133,17 +135,17 @@ def _tokenise(
     src: corpus.Table,
     words: Path,
     settings: Pack,
-    wanted: frozenset[str] | None,
+    wanted: frozenset[str],
     unit: str,
 ) -> None:
-    """One shard of the corpus as an array of tokens and a row per piece; None wants every document."""
+    """One shard of the corpus as an array of tokens and a row per piece."""
     encoder = pieces.Encoder.of(tokenizer.load(words))
     rows: list[tuple[Any, ...]] = []
     dropped: list[tuple[str, str, str | None, int, int]] = []
     tokens: list[np.ndarray] = [np.zeros(0, np.uint32)]
     offset = documents = 0
     for document in _documents(src, unit):
-        if wanted is not None and document["id"] not in wanted:
+        if document["id"] not in wanted:
             continue
         documents += 1
         key, text, language = document["id"], document["text"], document["language"]
@@ -196,12 +198,26 @@ def _write_rows(
         out.write(unit, {"": rows, "spans": spans.select(SCHEMAS["spans"].names)}, went_out=0)
 
 
-def _rejects(out: corpus.Output, cut: corpus.Table, src: corpus.Table, placed: pl.DataFrame) -> Any:
+def _of_kind(settings: Pack) -> pl.Expr:
+    """Whether a document is of the kind that is packed."""
+    prose = pl.col("language").is_in(sorted(fim.NOT_CODE))
+    return {"all": pl.lit(True), "code": ~prose, "prose": prose}[settings.kind]
+
+
+def _rejects(
+    out: corpus.Output, cut: corpus.Table, src: corpus.Table, placed: pl.DataFrame, settings: Pack
+) -> Any:
     """A row for each document that is in no row of tokens."""
     short = cut.scan("rejects").select("key", "reason", "detail", "files", "bytes").collect()
     accounted = pl.concat([placed["document"], short["key"].cast(pl.String)]).unique()
     rest = src.scan().filter(~pl.col("id").is_in(accounted.implode()))
-    sizes = rest.select("id", pl.col("files").list.len().cast(pl.Int64), "bytes").collect()
-    rows = [*short.iter_rows()]
-    rows += [(key, "token_budget", None, files, size) for key, files, size in sizes.iter_rows()]
+    reason = pl.when(_of_kind(settings)).then(pl.lit("token_budget")).otherwise(pl.lit("other_kind"))
+    rest = rest.select(
+        "id",
+        reason.alias("reason"),
+        pl.lit(None, pl.String).alias("detail"),
+        pl.col("files").list.len().cast(pl.Int64),
+        "bytes",
+    )
+    rows = [*short.iter_rows(), *rest.collect().iter_rows()]
     return corpus.rejects(rows, out.made_by)

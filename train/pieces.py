@@ -73,7 +73,7 @@ def cut(key: str, text: str, code: bool, encoder: Encoder, settings: Pack) -> It
         if drawn.mode == "text":
             piece, at = _straight(borders, at, encoder, settings.length + 1)
         else:
-            piece, at = _holed(text, borders, at, drawn, encoder, settings.length + 1)
+            piece, at = _holed(text, borders, at, drawn, encoder, settings)
         number += 1
         yield piece
 
@@ -105,14 +105,14 @@ def _straight(borders: _Borders, at: int, encoder: Encoder, capacity: int) -> tu
 
 
 def _holed(
-    text: str, borders: _Borders, at: int, drawn: fim.Draw, encoder: Encoder, capacity: int
+    text: str, borders: _Borders, at: int, drawn: fim.Draw, encoder: Encoder, settings: Pack
 ) -> tuple[Piece, int]:
-    start, end = borders.character(at), len(borders.ids)
+    start, end, capacity = borders.character(at), len(borders.ids), settings.length + 1
     if end - at > capacity - 5:
         end = borders.before(at + capacity - 5 - SLACK)
     while True:
         stop = borders.character(end)
-        low, high = fim.cuts(stop - start, drawn)
+        low, high = fim.cuts(text[start:stop], drawn, settings.fim_cuts)
         arranged = fim.arrange(text[start:stop], low, high, drawn.mode, encoder.ids, encoder.sentinels)
         over = len(arranged) + 2 - capacity
         if over <= 0:

@@ -21,18 +21,15 @@ VALID_BUDGET = 10
 """The held-out split gets at most a tenth of ``max_tokens``."""
 
 
-def candidates(documents: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> frozenset[str] | None:
+def candidates(documents: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> frozenset[str]:
     """Ids of the documents worth tokenising: in the order of their hash, until their bytes cover the budget.
 
     Args:
-        documents: ``id``, ``repo`` and ``bytes`` of every document.
+        documents: ``id``, ``repo`` and ``bytes`` of every document of the kind that is packed.
         held_out: The repos of the validation split.
-
-    Returns:
-        None if there is no budget: all of them.
     """
     if not settings.max_tokens:
-        return None
+        return frozenset(documents["id"])
     chosen: set[str] = set()
     for side, budget in _sides(documents, held_out, settings):
         left = budget * BYTES_PER_TOKEN

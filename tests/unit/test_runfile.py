@@ -69,6 +69,17 @@ def test_a_mistake_in_the_run_file_is_named_and_nothing_runs(
     assert code != 0 and out == "" and words in err and "Traceback" not in err
 
 
+def test_a_phase_changes_what_it_names_and_leaves_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "[dedup.scan]\nngram = 7\n[dedup.scan.phases.long]\nngram = 8\n")
+    said = [run(["scan", "x", "--run", file, *more], capsys) for more in ([], ["--phase", "long"])]
+    assert [out for _, out, _ in said] == ["7\n", "8\n"]
+    for words in (["--run", file, "--phase", "short"], ["--phase", "long"]):
+        code, out, err = run(["scan", "x", *words], capsys)
+        assert code == 1 and out == "" and "phase" in err
+
+
 def test_a_run_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(["scan", "x", "--run", "none.toml"], capsys)
     assert (code, err.count("\n")) == (1, 1) and err.startswith("dedup: none.toml: No such file")

@@ -98,4 +98,4 @@ def run(words: corpus.Table) -> loop.Run:
 
 @pytest.fixture(scope="session")
 def rows(tokens: corpus.Table) -> Rows:
-    return Rows(tokens, "train")
+    return Rows([tokens], "train")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ def letters(text: str) -> list[int]:
 @given(st.text(max_size=50), st.text(max_size=5), st.integers(0, 9))
 def test_the_three_parts_are_the_text_again(text: str, key: str, seed: int) -> None:
     drawn = fim.draw(key, seed, rate=1.0)
-    cut, hole = fim.cuts(len(text), drawn)
+    cut, hole = fim.cuts(text, drawn)
     assert 0 <= cut <= hole <= len(text)
     ids = fim.arrange(text, cut, hole, "psm", letters, SENTINELS)
     missing, end = ids.index(-2), ids.index(-3)
@@ -39,9 +41,16 @@ def test_modes_come_at_the_rates_asked_for(rate: float, spm_rate: float) -> None
 
 
 def test_cuts_are_uniform_over_all_places() -> None:
-    places = [place for n in range(4000) for place in fim.cuts(9, fim.draw(str(n), 1, 1.0))]
+    places = [place for n in range(4000) for place in fim.cuts("x" * 9, fim.draw(str(n), 1, 1.0))]
     shares = [places.count(place) / len(places) for place in range(10)]
     assert shares == pytest.approx([0.1] * 10, abs=0.02)
+
+
+@given(st.text("ab\r\n", max_size=30), st.integers(0, 99))
+def test_line_cuts_fall_where_a_line_begins_or_the_text_ends(text: str, seed: int) -> None:
+    begins = {0, len(text), *itertools.accumulate(len(line) for line in text.splitlines(keepends=True))}
+    cut, hole = fim.cuts(text, fim.draw("x", seed, 1.0), "line")
+    assert cut <= hole and {cut, hole} <= begins
 
 
 def test_prose_and_data_are_no_code() -> None:

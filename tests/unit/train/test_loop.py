@@ -18,7 +18,7 @@ import torch
 import corpus
 from corpus import Refusal
 from train import checkpoint, cli, loop
-from train.batches import Order, Rows
+from train.batches import Rows
 
 from .conftest import ALONE, TRAIN
 
@@ -41,13 +41,6 @@ def test_micro_batches_of_one_two_and_four_rows_give_the_same_gradients(run: loo
             torch.testing.assert_close(ours, first, rtol=1e-4, atol=1e-7)
 
 
-def test_every_epoch_takes_every_row_once_in_another_order() -> None:
-    order = Order("digest", 0, 10)
-    epochs = [order.of(2 * epoch, 5) + order.of(2 * epoch + 1, 5) for epoch in range(3)]
-    assert all(sorted(epoch) == list(range(10)) for epoch in epochs) and len({*map(tuple, epochs)}) == 3
-    assert Order("digest", 0, 10).of(3, 5) == order.of(3, 5) != Order("digest", 1, 10).of(3, 5)
-
-
 def test_labels_are_the_next_token_of_the_same_piece_and_nothing_else(rows: Rows) -> None:
     for row in range(len(rows)):
         batch, tokens, ends = rows.batch([row], torch.device("cpu")), rows.tokens(row), rows.ends(row)
@@ -57,6 +50,16 @@ def test_labels_are_the_next_token_of_the_same_piece_and_nothing_else(rows: Rows
             assert batch.labels_T[at] == (-100 if silent else int(tokens[at + 1]))
         starts = [0, *(end for end in batch.ends[:-1])]
         assert [int(batch.positions_T[start]) for start in starts] == [0] * len(starts)
+
+
+def test_attending_to_the_row_joins_its_pieces_and_moves_no_label(tokens: corpus.Table, rows: Rows) -> None:
+    whole = Rows([tokens], "train", "row")
+    row = next(row for row in range(len(rows)) if len(rows.ends(row)) > 1)
+    apart, joined = (each.batch([row, row], torch.device("cpu")) for each in (rows, whole))
+    last, length = rows.ends(row)[-1], len(apart.ids_T) // 2
+    assert torch.equal(apart.labels_T, joined.labels_T) and joined.labelled == apart.labelled
+    assert joined.positions_T[:last].tolist() == list(range(last))
+    assert joined.ends == sorted({min(last, length), length, length + min(last, length), 2 * length})
 
 
 def test_the_loss_falls_and_the_journal_says_how(trained: corpus.Table) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,6 +31,17 @@ SETTINGS = Pretrain(lr=1.0, warmup_steps=20)
 )
 def test_the_rate_warms_up_and_falls_twice_by_the_root_of_ten(step: int, wanted: float) -> None:
     assert optim.rate(step, 1000, SETTINGS) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("step", "wanted"), [(0, 0.05), (19, 1), (20, 1), (509, 0.5507), (999, 0.1)])
+def test_the_cosine_goes_from_the_warm_up_to_its_end(step: int, wanted: float) -> None:
+    settings = replace(SETTINGS, schedule="cosine")
+    assert optim.rate(step, 1000, settings) == pytest.approx(wanted, abs=1e-3)
+
+
+def test_a_constant_rate_and_other_falls_are_settings() -> None:
+    assert optim.rate(999, 1000, replace(SETTINGS, schedule="constant", warmup_steps=0)) == 1
+    assert optim.rate(600, 1000, replace(SETTINGS, falls=(0.6, 0.9))) == pytest.approx(10**-0.5)
 
 
 def test_gradients_are_scaled_to_norm_one_and_small_ones_are_left_alone() -> None:

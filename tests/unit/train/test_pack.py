@@ -39,6 +39,20 @@ def test_a_budget_rejects_the_rest_by_name(
     assert counts["rejected"]["token_budget"] > 0 and few.manifest["train"]["tokens"] <= 12_000
 
 
+def test_code_and_prose_are_packed_apart_and_hold_out_the_same_repos(
+    documents: corpus.Table, words: corpus.Table, tmp_path: Path
+) -> None:
+    languages = dict(documents.scan().select("id", "language").collect().iter_rows())
+    for kind, wanted in (("code", {"python"}), ("prose", {"markdown", "yaml"})):
+        settings = replace(PACK, kind=kind, min_tokens=1)
+        table = cli.pack(documents.path, words.path, tmp_path / kind, settings=settings, workers=1)
+        packed = set(table.scan("spans").collect()["document"])
+        assert packed and {languages[key] for key in packed} <= wanted
+        others = sum(language not in wanted for language in languages.values())
+        assert table.counts["rejected"]["other_kind"] == others
+        assert table.counts["in"] == table.counts["out"] + sum(table.counts["rejected"].values())
+
+
 def test_one_and_two_workers_write_the_same_bytes(
     documents: corpus.Table, words: corpus.Table, tokens: corpus.Table, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ def test_every_tokens_bytes_stand_where_its_origin_says(
 ) -> None:
     loaded = tokenizer.load(words.path)
     by_id = {row["id"]: row for row in documents.scan().collect().iter_rows(named=True)}
-    rows, modes = Rows(tokens, split), set()
+    rows, modes = Rows([tokens], split), set()
     for sequence in range(len(rows)):
         for token, origin in zip(
             rows.tokens(sequence), trace.origins(tokens, documents, split, sequence), strict=True
@@ -43,7 +43,7 @@ def test_the_runs_of_all_rows_are_all_characters_of_all_packed_files_once(
     }
     found: dict[tuple[str, int, str], set[int]] = {}
     for split in ("train", "valid"):
-        for sequence in range(len(Rows(tokens, split))):
+        for sequence in range(len(Rows([tokens], split))):
             for run in trace.runs(trace.origins(tokens, documents, split, sequence)):
                 if run.path is not None:
                     key = (run.repo, int(run.document.rpartition("#")[2]), run.path)
