@@ -26,6 +26,7 @@ from cyclopts.config import Dict
 
 from executors import config
 from executors.config import Kind
+from printable import visible
 from refusal import VERSION, Refusal
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def stage(name: str, about: str) -> App:
         phase: Annotated[str | None, Parameter(help="Which of the verb's phases in the run file.")] = None,
         executor: Annotated[Kind | None, Parameter(help="Who runs the passes: docs/executors.md.")] = None,
     ) -> None:
-        logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", datefmt="[%X]")
+        progress = logging.StreamHandler()
+        progress.setFormatter(_Visible("%(asctime)s %(message)s", datefmt="[%X]"))
+        logging.basicConfig(level="INFO", handlers=[progress])
         for chatty in ("httpx", "httpcore", "datasets", "transformers", "filelock"):
             logging.getLogger(chatty).setLevel("WARNING")
         try:
@@ -76,9 +79,16 @@ def stage(name: str, about: str) -> App:
         if isinstance(result, int):
             raise SystemExit(result)
         if result is not None:
-            print(closing(result), file=sys.stderr)
+            print(visible(closing(result)), file=sys.stderr)
 
     return app
+
+
+class _Visible(logging.Formatter):
+    """Names of crawled files stand in what is logged, and a terminal would obey the escapes in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 def _disk_trouble(error: Exception) -> str | None:
@@ -160,5 +170,5 @@ def _executor(run: Path | None, kind: Kind | None, verb: str) -> AbstractContext
 
 def _stop(message: str, code: int) -> None:
     if message:
-        print(message, file=sys.stderr)
+        print(visible(message), file=sys.stderr)
     raise SystemExit(code)

@@ -15,8 +15,8 @@ import polars as pl
 import corpus
 from corpus import Refusal, Table
 from evals import scores
-from evals.figures import visible
 from evals.judge import RULES
+from printable import visible
 
 
 class Comparison(NamedTuple):

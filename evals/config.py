@@ -79,8 +79,8 @@ class Judge:
     oracle: Literal["both", "exact", "split"] = "both"
     """exact: the whole program in one process, as published; split: the test in a process of its own;
     both: a strict pass needs both, and a difference is flagged."""
-    k: tuple[int, ...] = (1, 10, 100)
-    """pass@k to estimate, as far as there are k samples of each problem."""
+    k: tuple[int, ...] = ()
+    """pass@k to estimate; 1, 10 and 100 as far as there are k samples of each problem if not given."""
     packages: Path | None = None
     """Folder of packages (pip install --target) that programs import, in place of those installed here."""
     unsafe_no_sandbox: bool = False

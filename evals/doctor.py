@@ -10,6 +10,7 @@ from corpus import Refusal
 from evals import runtimes, sandbox
 from evals.config import Run, check
 from evals.sandbox import Limits, Sandbox, Test, Unavailable, Verdict
+from evals.view import versions
 
 CHECKS = {
     "a program that ends has passed": ("answer = 6 * 7", "passed"),
@@ -59,6 +60,8 @@ def examine() -> tuple[list[str], bool]:
             sound &= held
             lines.append(f"  {'yes' if held else 'NO '}  {claim}" + ("" if held else f": {verdict}"))
     lines += ["what it does not hold:", *(f"  {gap}" for gap in GAPS)]
+    lines.append("Python programs may import, beside the standard library:")
+    lines += [f"  {name:24}{version}" for name, version in versions().items()] or ["  nothing"]
     lines += ["languages, each with its tools' version:", *map(_language, runtimes.RUNTIMES)]
     return lines, sound
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evals.slot.job import NOT_CONFINED
+from evals.slot.watch import signal_name
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Execution:
         said = (self.stderr.strip() or self.stdout.strip())[-500:]
         where = "compiler: " if self.stage == "compile" else ""
         if self.status is not None and self.status < 0:
-            where += f"{_name_of(-self.status)} "
+            where += f"{signal_name(-self.status)} "
         return (where + said).strip() or None
 
 
@@ -81,11 +82,3 @@ def seen(steps: list[dict[str, Any]], commands: int, word: str) -> Execution:
         wall_seconds=sum(step["wall_seconds"] for step in steps),
         memory_bytes=max(step["memory_bytes"] for step in steps),
     )
-
-
-def _name_of(number: int) -> str:
-    """A signal's name; most of the real-time ones have none."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

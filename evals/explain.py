@@ -20,10 +20,10 @@ from evals import judge, presets, rules, sandbox
 from evals.backends import MARKED
 from evals.config import Explain, Judge, Problems, check
 from evals.extract import cut, extracted
-from evals.figures import visible
 from evals.problems import PARTS, files_of, problems_of
 from evals.sandbox import Sandbox
 from evals.suites.problem import Problem
+from printable import visible
 
 RULES: Mapping[str, tuple[str, ...]] = {
     "stop": ("stop",),
@@ -78,7 +78,10 @@ def explain(a: str, b: str, samples: Path, settings: Explain, cache: Path | None
     limits = Judge(oracle="exact", memory_mb=settings.memory_mb, unsafe_no_sandbox=settings.unsafe_no_sandbox)
     with judge.new_sandbox(limits) as box:
         for suite, found in files.items():
-            pair = [_by_key(problems_of(suite, found, replace(asked, preset=name))) for name in (a, b)]
+            both = [problems_of(suite, found, replace(asked, preset=name)) for name in (a, b)]
+            for problems in both:
+                judge.self_test(problems, limits)
+            pair = [_by_key(problems) for problems in both]
             lines += _told(a, b, _scored(box, suite, made, pair, settings, limits), pair)
     return list(map(visible, lines))
 

@@ -8,11 +8,12 @@ escaped, whatever it holds.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
+
+from printable import visible
 
 WIDTH = 520
 """Narrow, so that the text is still legible where a phone shrinks the drawing."""
@@ -20,12 +21,6 @@ LETTER = 6.6
 """Width of a letter in the units of the drawing, at the page's font size for charts; for placing only."""
 POINTS = 500
 """More points than this of one series fall on the same pixels."""
-
-
-UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
-"""Control, direction and invisible characters."""
 
 
 class Series(NamedTuple):
@@ -212,15 +207,6 @@ def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[t
     stride = math.ceil(len(points) / most)
     kept = list(points[:: max(1, stride)])
     return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
-
-
-def visible(text: str) -> str:
-    """``text`` with control and direction characters spelt out: they could hide or reorder what is read.
-
-    >>> visible("a\\x1b[2J\\u202eb")
-    'a\\\\x1b[2J\\\\u202eb'
-    """
-    return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def compact(value: float) -> str:

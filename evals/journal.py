@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from evals.backends import Completion
+from evals.backends import REFUSED, Completion
 
 SYNC_LINES = 32
 SYNC_SECONDS = 2.0
@@ -35,11 +35,13 @@ class Journal:
             os.write(self._file, b"\n")  # what is torn stays a line of its own
 
     def add(self, key: str, completion: Completion) -> None:
-        """Keep one sample."""
+        """Keep one sample; one that a server would not take only for this run, for it may be mended."""
+        self.found[key] = completion
+        if completion.finish == REFUSED:
+            return
         line = json.dumps({"key": key} | completion._asdict()).encode() + b"\n"
         while line:
             line = line[os.write(self._file, line) :]
-        self.found[key] = completion
         self._lines += 1
         if self._lines >= SYNC_LINES or time.monotonic() - self._synced > SYNC_SECONDS:
             self._sync()
@@ -76,6 +78,6 @@ def _read(path: Path) -> Iterator[tuple[str, Completion]]:
                 key, completion = row.pop("key"), Completion(**row)
             except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
                 continue
-            if key not in seen:
+            if key not in seen and completion.finish != REFUSED:
                 seen.add(key)
                 yield key, completion

@@ -29,11 +29,15 @@ from evals.runtimes import RUNTIMES, Missing, toolchain
 from evals.sandbox import Sandbox
 from evals.suites import SUITES
 from evals.suites.problem import Problem
+from evals.view import versions
 
 log = logging.getLogger(__name__)
 
 SELF_TEST = 3
 """Problems of each suite that the harness judges before it is believed."""
+
+KS = (1, 10, 100)
+"""pass@k that is estimated unasked, where there are as many samples."""
 
 RULES = ("as_published", "strict")
 """The columns of verdicts."""
@@ -50,6 +54,7 @@ def judge_samples(src: Path, samples: Path, dst: Path, settings: Judge, workers:
     ) as out:
         if isinstance(out, corpus.Table):
             return out
+        _refuse_too_few(given, settings.k)
         sandbox.require(unsafe=settings.unsafe_no_sandbox)
         asked = {(problem.suite, problem.problem): problem for problem in read_problems(problems)}
         self_test(list(asked.values()), settings)
@@ -63,6 +68,18 @@ def judge_samples(src: Path, samples: Path, dst: Path, settings: Judge, workers:
         made = given.manifest.get("generation", {})
         conditions = _conditions(asked.values(), settings)
         return out.seal(scores=found, sandbox=conditions, generation=made)
+
+
+def _refuse_too_few(given: corpus.Table, ks: tuple[int, ...]) -> None:
+    """There is no unbiased pass@k from fewer than k samples, so nobody who asks for it is left to guess."""
+    most = max(ks, default=0)
+    counts = given.scan().select(list(_KEY)).unique().group_by("suite", "problem").len()
+    fewest = counts.filter(pl.col("len") < most).sort("len", "problem").head(1)
+    for _, problem, there in fewest.collect().rows():
+        raise Refusal(
+            f"pass@{most} needs {most} samples of every problem, and {problem} has {there}: "
+            f"draw more (evals sample --samples {most}) or ask for a smaller --k."
+        )
 
 
 def self_test(problems: list[Problem], settings: Judge) -> None:
@@ -168,7 +185,7 @@ def _written(path: Path) -> pl.DataFrame:
 
 
 def tally(verdicts: pl.DataFrame, ks: tuple[int, ...]) -> list[dict[str, Any]]:
-    """pass@k of each suite by each rule, with its 95 % interval; k is no more than each problem's samples.
+    """pass@k of each suite by each rule, with its 95 % interval; ``KS`` where no k is named.
 
     The interval is Wilson's where there is one sample a problem, else by bootstrap over problems.  A suite
     whose programs were not run, for want of a toolchain, has no score.
@@ -191,7 +208,8 @@ def _scores(pairs: list[tuple[int, int]], ks: tuple[int, ...]) -> Iterator[dict[
     """pass@k from (samples, passed) of each problem."""
     samples, passed = (sum(column) for column in zip(*pairs, strict=True))
     single = samples == len(pairs)
-    for k in (k for k in ks if k <= min(n for n, _ in pairs)):
+    least = min(n for n, _ in pairs)
+    for k in ks or [k for k in KS if k <= least]:
         values = [scores.pass_at_k(n, c, k) for n, c in pairs]
         low, high = scores.wilson(passed, len(pairs)) if single else scores.bootstrap(values)
         yield {
@@ -233,6 +251,7 @@ def _conditions(problems: Iterable[Problem], settings: Judge) -> dict[str, Any]:
         "python": platform.python_version(),
         "kernel": platform.release(),
         "machine": platform.machine(),
+        "packages": versions(settings.packages),
         "toolchains": {language: _fingerprint(language) for language in languages},
     }
 

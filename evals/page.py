@@ -22,8 +22,9 @@ from corpus import Table
 from evals import account, compare, figures, outcomes, relations
 from evals.account import PAPER, Tables
 from evals.config import Report
-from evals.figures import Interval, Series, visible
+from evals.figures import Interval, Series
 from evals.outcomes import VERDICTS, Score, Training
+from printable import visible
 
 SHAPE = {
     "model_type": "architecture",

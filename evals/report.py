@@ -15,9 +15,10 @@ from corpus import Refusal, Table
 from evals import account, outcomes, page
 from evals.account import Tables
 from evals.config import Report, check
-from evals.figures import compact, visible
+from evals.figures import compact
 from evals.outcomes import Training
 from evals.page import Headline, duration, percent, size
+from printable import visible
 
 ORDER = (
     "crawl list",

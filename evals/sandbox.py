@@ -36,6 +36,7 @@ from evals.execution import Execution, not_compiled, not_confined, seen
 from evals.slot.job import Limits
 from evals.slots import Slot, Unavailable
 from evals.view import view
+from printable import storable
 
 __all__ = ["Execution", "Limits", "Sandbox", "Test", "Unavailable", "Verdict", "probe", "require"]
 
@@ -139,7 +140,7 @@ class Sandbox:
                 break
             self._end(slot)
         if "verdict" in reply:
-            said = {name: reply[name] and _storable(reply[name]) for name in ("detail", "output")}
+            said = {name: reply[name] and storable(reply[name]) for name in ("detail", "output")}
             return Verdict(**reply | said)
         return Verdict("error", f"the slot died: {reply.get('broken', 'no answer')}"[-500:], 0.0, 0.0, 0)
 
@@ -191,7 +192,7 @@ class Sandbox:
                 return found if warm is None else found.after(warm.cpu_seconds, warm.wall_seconds)
             self._end(language)
         said = reply.get("broken") or str(reply.get("commands", "the slot died"))
-        return Execution("error", None, None, "", _storable(said)[-500:], False, 0.0, 0.0, 0)
+        return Execution("error", None, None, "", storable(said)[-500:], False, 0.0, 0.0, 0)
 
     def start(self, slot: str = "python") -> None:
         """Start a slot if it does not run: python, numpy (Python that has imported it), or a language's."""
@@ -255,11 +256,6 @@ def _compiler(run: Limits) -> Limits:
     """A compiler's limits: the program's own where those are wider."""
     cpu = max(run.cpu_seconds, COMPILER.cpu_seconds)
     return replace(run, cpu_seconds=cpu, memory_bytes=max(run.memory_bytes, COMPILER.memory_bytes))
-
-
-def _storable(text: str) -> str:
-    """Text without lone surrogates, which no file and no table can hold."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _bytes_of(text: str) -> bytes:

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
+from importlib.metadata import distributions, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,20 @@ def _outermost(paths: Mapping[str, str]) -> dict[str, str]:
         if Path(paths[inside]).exists() and not any(inside.startswith(f"{above}/") for above in found):
             found[inside] = paths[inside]
     return found
+
+
+def versions(folder: Path | None = None) -> dict[str, str]:
+    """The versions of what programs may import, by the names of the distributions that hold it.
+
+    Args:
+        folder: As for ``packages``.
+    """
+    if folder is not None:
+        found = {one.name: one.version for one in distributions(path=[str(folder)])}
+    else:
+        owners, seen = packages_distributions(), packages()
+        found = {owner: version(owner) for name in PACKAGES if name in seen for owner in owners.get(name, ())}
+    return dict(sorted(found.items()))
 
 
 def packages(folder: Path | None = None) -> dict[str, Path]:

@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 from evals.prompts import Prompt
 from evals.suites.problem import Problem
 
-MARKED = ("not_finite", "refused", "too_large", "missing")
+REFUSED = "refused"
+MARKED = ("not_finite", REFUSED, "too_large", "missing")
 """How a completion finishes that is none: it counts as a sample, and it cannot pass."""
 
 

@@ -24,10 +24,11 @@ import httpx
 
 from corpus import Refusal
 from evals import prompts
-from evals.backends import LARGEST_TEXT, Completion, Request
+from evals.backends import LARGEST_TEXT, REFUSED, Completion, Request
 from evals.config import Sample
 from evals.prompts import Prompt
 from evals.suites.problem import Problem
+from printable import storable
 
 LARGEST = 16 << 20
 """Bytes of an answer; a completion has some kilobytes."""
@@ -128,7 +129,7 @@ class Server:
         status, answer = await self._sent(client, path, body)
         seed = request.seed if self.settings.temperature > 0 else None
         if status in FINAL:
-            return Completion("", "refused", None, seed, f"HTTP {status}: {_said(answer)}")
+            return Completion("", REFUSED, None, seed, f"HTTP {status}: {_said(answer)}")
         return completion(answer, request, seed)
 
     async def _sent(
@@ -223,7 +224,7 @@ def completion(answer: Any, request: Request, seed: int | None) -> Completion:
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     if not isinstance(tokens, int) or not 0 <= tokens < 1 << 31:
         tokens = None
-    return Completion(_storable(text), _finish(choice, text, request.stop), tokens, seed)
+    return Completion(storable(text), _finish(choice, text, request.stop), tokens, seed)
 
 
 def _finish(choice: Mapping[str, Any], text: str, stops: Sequence[str]) -> str:
@@ -263,8 +264,3 @@ def _said(answer: Any) -> str:
 def _seconds(retry_after: str) -> float:
     """How long a server asks to be left alone, within reason."""
     return min(float(retry_after), PAUSES[1]) if retry_after.isascii() and retry_after.isdigit() else 0.0
-
-
-def _storable(text: str) -> str:
-    """The text with lone surrogates, which JSON allows and no file can hold, replaced."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

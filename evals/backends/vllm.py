@@ -16,7 +16,7 @@ from typing import Any
 
 from corpus import Refusal
 from evals import prompts
-from evals.backends import Completion, Request
+from evals.backends import REFUSED, Completion, Request
 from evals.backends.local import config_at, context_of, tokenizer_at, tokenizer_identity
 from evals.config import Sample
 from evals.prompts import Prompt
@@ -92,5 +92,5 @@ def completion(output: Any, request: Request, settings: Sample) -> Completion:
         finish = "stop" if isinstance(output.stop_reason, str) else "eos"
     seed = request.seed if settings.temperature > 0 else None
     if finish not in ("stop", "eos", "length"):
-        return Completion(output.text, "refused", len(output.token_ids), seed, f"vLLM ended it: {finish}")
+        return Completion(output.text, REFUSED, len(output.token_ids), seed, f"vLLM ended it: {finish}")
     return Completion(output.text, finish, len(output.token_ids), seed)

@@ -143,16 +143,8 @@ def judge(
     if status == -signal.SIGXCPU or (status == -signal.SIGKILL and outcome.cpu_seconds >= limits.cpu_seconds):
         return "timeout", None
     if status < 0:
-        return "crashed", _name_of(-status)
+        return "crashed", watch.signal_name(-status)
     return "failed", f"the program left before its end (exit status {status})"
-
-
-def _name_of(number: int) -> str:
-    """A signal's name; most of the real-time ones have none."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _parsed(report: bytes) -> dict[str, Any] | None:

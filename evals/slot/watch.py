@@ -98,6 +98,14 @@ def until_done(
     return outcome
 
 
+def signal_name(number: int) -> str:
+    """A signal's name; most of the real-time ones have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def address_space(proc: int) -> int:
     """Bytes of address space that this process uses now, or 0 where there is no /proc."""
     return int(_text(proc, "self/statm").split()[0]) * _PAGE if proc >= 0 else 0

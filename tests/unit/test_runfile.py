@@ -89,6 +89,7 @@ def test_a_run_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[
     ("failure", "code", "words"),
     [
         (Refusal("put it right"), 1, "dedup: put it right\n"),
+        (Refusal("no file \x1b]0;owned\x07\u202etxt"), 1, r"no file \x1b]0;owned\x07\u202etxt"),
         (
             OSError(errno.ENOSPC, "No space left on device", "out/x"),
             1,

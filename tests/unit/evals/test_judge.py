@@ -1,10 +1,11 @@
 """From samples to verdicts and scores, through the verbs' own functions and real tables."""
 
-import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -44,6 +45,7 @@ def test_references_score_one_and_spoiled_ones_zero(problems, tmp_path):
             assert (score["k"], score["problems"]) == (1, 20)
         assert table.counts["in"] == table.counts["out"] == 40
         assert table.manifest["sandbox"]["tier"] == "namespaces"
+        assert table.manifest["sandbox"]["packages"]["numpy"] == np.__version__
 
 
 def test_each_sample_gets_one_verdict_and_the_rest_are_rejects(problems, tmp_path):
@@ -84,11 +86,11 @@ def test_completion_is_cut_at_its_stop_string_unless_it_was_given(problems, tmp_
 def test_harness_that_cannot_say_yes_or_no_gives_no_score(problems):
     first = next(p for p in read_problems(problems) if p.problem == "HumanEval/0")
     with pytest.raises(corpus.Refusal, match="self-test: a reference solution of HumanEval/0 got failed"):
-        self_test([dataclasses.replace(first, reference="    return None\n")], QUICK)
+        self_test([replace(first, reference="    return None\n")], QUICK)
     with pytest.raises(corpus.Refusal, match="self-test: a wrong solution of HumanEval/0 got passed"):
-        self_test([dataclasses.replace(first, test="\n")], QUICK)
+        self_test([replace(first, test="\n")], QUICK)
     with pytest.raises(corpus.Refusal, match="self-test: no solution of humaneval is known"):
-        self_test([dataclasses.replace(first, reference=None)], QUICK)
+        self_test([replace(first, reference=None)], QUICK)
 
 
 def test_no_sandbox_no_verdict(problems, tmp_path, monkeypatch):
@@ -101,11 +103,18 @@ def test_no_sandbox_no_verdict(problems, tmp_path, monkeypatch):
     assert table.manifest["sandbox"]["unsafe"] is True and table.manifest["scores"][0]["value"] == 1.0
 
 
-def test_pass_at_k_is_left_out_where_a_problem_has_fewer_samples():
+def test_pass_at_k_from_fewer_samples_is_refused_before_anything_runs(problems, tmp_path):
+    samples = samples_of(problems, tmp_path, source="reference", limit=2)
+    with pytest.raises(corpus.Refusal, match=r"pass@10 needs 10 samples .* HumanEval/0 has 1"):
+        judge_samples(problems.path, samples.path, tmp_path / "verdicts", replace(QUICK, k=(1, 10)), 1)
+
+
+def test_pass_at_k_is_estimated_unasked_as_far_as_there_are_samples():
     told = ["passed", "failed"] * 3
     verdicts = pl.DataFrame({"suite": "s", "problem": list("aaaabb"), "as_published": told, "strict": told})
-    found = {score["k"]: score for score in tally(verdicts, (1, 2, 3, 10))}
-    assert set(found) == {1, 2} and found[1]["value"] == 0.5
+    assert {score["k"] for score in tally(verdicts, ())} == {1}
+    found = {score["k"]: score for score in tally(verdicts, (1, 2))}
+    assert found[1]["value"] == 0.5
     assert found[2]["value"] == pytest.approx((5 / 6 + 1) / 2) and found[2]["interval"] == "bootstrap"
 
 
@@ -133,7 +142,7 @@ def test_detail_that_is_no_text_can_still_be_written(problems, tmp_path):
     rows = [("humaneval", "HumanEval/0", 0, odd, "given", None, None)]
     samples = given(problems, tmp_path / "samples", rows)
     table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
-    assert table.scan().collect()["detail"][0].startswith("ValueError: ?\x1b\0")
+    assert table.scan().collect()["detail"][0].startswith("ValueError: �\x1b\0")
 
 
 def test_suite_without_its_toolchain_has_no_score_rather_than_none():

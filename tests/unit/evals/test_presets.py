@@ -1,5 +1,6 @@
 """The same problems under six harnesses' rules, and why a completion passes under one and not another."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,6 +115,18 @@ def test_explain_names_the_rule_that_moved_each_verdict(files, problems, tmp_pat
     table = samples(problems, tmp_path / "others", [(999, body)])
     with pytest.raises(corpus.Refusal, match=r"HumanEval/999 of .* is not in the files of humaneval"):
         told("openai", "lm-eval")
+
+
+def test_explain_counts_nothing_where_the_solutions_fail(files, problems, tmp_path):
+    rows = [
+        json.loads(line) | {"canonical_solution": "    return\n"}
+        for line in files["humaneval"][0].splitlines()
+    ]
+    (tmp_path / "data/humaneval").mkdir(parents=True)
+    (tmp_path / "data/humaneval/HumanEval.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    table = samples(problems, tmp_path / "samples", [(0, "    pass\n")])
+    with pytest.raises(corpus.Refusal, match="self-test: a reference solution of HumanEval/0 got failed"):
+        explain("openai", "lm-eval", table.path, Explain(data=tmp_path / "data"), None)
 
 
 @pytest.mark.parametrize("name", EXTRACT)

@@ -33,8 +33,8 @@ def texts(table):
     return table.scan().collect().select("problem", "sample", "completion", "finish").rows()
 
 
-def draw(problems, url, dst, settings=BRIEF):
-    return write_samples(problems.path, url, dst, settings)
+def draw(problems, url, dst, settings=BRIEF, cache=None):
+    return write_samples(problems.path, url, dst, settings, cache)
 
 
 def test_server_gives_the_completions_of_its_model(served, model, problems, tmp_path):
@@ -75,6 +75,14 @@ def test_what_a_server_refuses_is_a_marked_sample_that_says_why(served, problems
     table = draw(problems, served.url, tmp_path / "samples")
     rows = table.scan().collect().select("completion", "finish", "detail").rows()
     assert rows[0] == ("", "refused", "HTTP 400: says 400") and table.manifest["marked"] == {"refused": 1}
+
+
+def test_what_a_server_refused_is_asked_again_by_the_next_run(served, problems, tmp_path):
+    served.faults += [400]
+    draw(problems, served.url, tmp_path / "once", cache=tmp_path / "kept")
+    before = len(served.asked)
+    again = draw(problems, served.url, tmp_path / "again", cache=tmp_path / "kept")
+    assert len(served.asked) == before + 1 and again.manifest["marked"] == {}
 
 
 def test_server_that_stays_down_ends_the_run_which_then_resumes(served, problems, tmp_path):
