@@ -428,12 +428,12 @@ def _refuse_foreign(path: Path) -> None:
     """Never clear a directory that a verb did not make."""
     if path.exists() and not path.is_dir():
         raise Refusal(f"{path} is a file: give a directory for the table to be written.")
-    ours = any((path / name).exists() for name in (".plan.json", LOCK)) or _sealed_by_a_verb(path)
+    ours = any((path / name).exists() for name in (".plan.json", LOCK)) or sealed_by_a_verb(path)
     if path.is_dir() and any(path.iterdir()) and not ours:
         raise Refusal(f"{path} holds files that are not a table: give an empty or a new directory.")
 
 
-def _sealed_by_a_verb(path: Path) -> bool:
+def sealed_by_a_verb(path: Path) -> bool:
     """Browser extensions and the like have a manifest.json too."""
     try:
         return "made_by" in json.loads((path / "manifest.json").read_text())

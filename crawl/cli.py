@@ -111,3 +111,16 @@ def screen(
     from crawl import screen
 
     return screen.screen_documents(src, parsed, problems, dst, settings, workers)
+
+
+@app.command
+def explain(out: Path, name: str, /) -> None:
+    """Tell a file's life, verb by verb, with what decided at each, down to the tokens that hold it.
+
+    Args:
+        out: The directory that holds the tables of a run.
+        name: REPO or REPO:PATH, as the tables call them.
+    """
+    from crawl import explain
+
+    print(explain.explain(out, name))
