@@ -29,7 +29,7 @@ help:  ## this list
 demo: report  ## environment, corpus, model, verdicts, report: all of it, from real code
 	@echo "All is up to date.  The report is at $(OUT)/report/index.html"
 
-corpus: $(call at,corpus)  ## crawl, filter, parse, order, deduplicate, screen
+corpus: $(call at,corpus)  ## crawl, filter, redact, parse, order, deduplicate, screen
 train:  $(call at,model)   ## tokenizer, packing, pretraining
 eval:   $(call at,verdicts)  ## sample and judge; anything else with MODEL=folder, URL or samples file, SUITES=names
 report: $(call at,report)  ## one page about all of it
@@ -41,10 +41,12 @@ $(call at,files): $(call at,repos)
 	$(BIN)/crawl fetch $(<D) $(@D) $(wide)
 $(call at,kept): $(call at,files)
 	$(BIN)/crawl filter $(<D) $(@D) $(wide)
-$(call at,parsed): $(call at,kept)
+$(call at,redacted): $(call at,kept)
+	$(BIN)/crawl redact $(<D) $(@D) $(wide)
+$(call at,parsed): $(call at,redacted)
 	$(BIN)/crawl parse $(<D) $(@D) $(wide)
-$(call at,documents): $(call at,kept) $(call at,parsed)
-	$(BIN)/crawl order $(OUT)/kept $(OUT)/parsed $(@D) $(wide)
+$(call at,documents): $(call at,redacted) $(call at,parsed)
+	$(BIN)/crawl order $(OUT)/redacted $(OUT)/parsed $(@D) $(wide)
 $(call at,unique): $(call at,documents)
 	$(BIN)/dedup scan $(<D) $(@D) $(wide)
 $(call at,problems): $(RUN) $(if $(GIVEN)$(CHOSEN),FORCE) | $(READY)
@@ -63,7 +65,7 @@ $(call at,verdicts): $(call at,problems) $(call at,samples)
 	$(BIN)/evals judge $(OUT)/problems $(OUT)/samples $(@D) $(wide)
 FORCE:
 
-chain = repos files kept parsed documents unique corpus problems tokenizer tokens model samples verdicts
+chain = repos files kept redacted parsed documents unique corpus problems tokenizer tokens model samples verdicts
 $(call at,report): $(foreach t,$(if $(GIVEN),problems samples verdicts,$(chain)),$(call at,$(t)))
 	$(BIN)/evals report $(^:/manifest.json=) $(@D) $(with)
 

@@ -68,6 +68,15 @@ SCHEMAS: dict[str, pa.Schema] = {
         bytes=pa.int64(),
         lines=pa.int32(),
     ),
+    "secrets": _table(
+        repo=TEXT,
+        path=TEXT,
+        kind=TEXT,
+        start=pa.int64(),
+        end=pa.int64(),
+        hash=TEXT,
+        placeholder=TEXT,
+    ),
     "parsed": _table(
         repo=TEXT,
         path=TEXT,

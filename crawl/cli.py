@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import corpus
 import crawl
 import runfile
-from crawl.config import Fetch, Filter, List, Order, Parse, Screen
+from crawl.config import Fetch, Filter, List, Order, Parse, Redact, Screen
 
 app = runfile.stage("crawl", crawl.__doc__ or "")
 
@@ -65,11 +65,25 @@ def filter_(src: Path, dst: Path, /, *, settings: Filter = Filter(), workers: in
 
 
 @app.command
+def redact(src: Path, dst: Path, /, *, settings: Redact = Redact(), workers: int = 0) -> corpus.Table:
+    """Put placeholders for keys, tokens, passwords, e-mail and IP addresses.
+
+    Args:
+        src: The table of kept files, from `crawl filter`.
+        dst: The table of redacted files to write.
+        workers: Processes; 0 is one per processor.
+    """
+    from crawl import redact
+
+    return redact.redact_files(src, dst, settings, workers)
+
+
+@app.command
 def parse(src: Path, dst: Path, /, *, settings: Parse = Parse(), workers: int = 0) -> corpus.Table:
     """Parse every file once: the share of it that is no valid syntax, and what it imports.
 
     Args:
-        src: The table of kept files, from `crawl filter`.
+        src: The table of redacted files, from `crawl redact`.
         dst: The table of what was parsed to write.
         workers: Processes, each with a parsing process that may be killed; 0 is one per processor.
     """
@@ -85,7 +99,7 @@ def order(
     """Join the files of a repo that import one another, imported files first (section 2.2).
 
     Args:
-        src: The table of kept files, from `crawl filter`.
+        src: The table of redacted files, from `crawl redact`.
         parsed: What `crawl parse` found in them.
         dst: The table of documents to write.
         workers: Processes; 0 is one per processor.

@@ -83,6 +83,13 @@ class Filter:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class Redact:
+    seconds: float = 5.0
+    """CPU time for parsing one file before and after; a file that took longer before is not compared."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class Parse:
     max_bytes: int = 1 << 20
     """Larger files are not parsed (status too_large)."""

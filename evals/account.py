@@ -18,7 +18,7 @@ from corpus import Table
 Tables: TypeAlias = Mapping[str, Table]
 """Finished tables by the verb that made them."""
 
-FUNNEL = ("crawl fetch", "crawl filter", "crawl order", "dedup scan", "crawl screen")
+FUNNEL = ("crawl fetch", "crawl filter", "crawl redact", "crawl order", "dedup scan", "crawl screen")
 """The verbs that a file goes through, in order; each may drop it."""
 
 PAPER = tomllib.loads((Path(__file__).parent / "paper.toml").read_text())

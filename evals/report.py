@@ -24,6 +24,7 @@ ORDER = (
     "crawl list",
     "crawl fetch",
     "crawl filter",
+    "crawl redact",
     "crawl parse",
     "crawl order",
     "dedup scan",

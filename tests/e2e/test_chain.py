@@ -17,7 +17,7 @@ import corpus
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
-TABLES = ["repos", "files", "kept", "parsed", "documents", "unique", "problems", "corpus"]
+TABLES = ["repos", "files", "kept", "redacted", "parsed", "documents", "unique", "problems", "corpus"]
 TABLES += ["tokenizer", "tokens", "model", "samples", "verdicts", "report"]
 UP_TO_TOKENS = TABLES[: TABLES.index("tokens") + 1]
 
@@ -75,14 +75,16 @@ def test_every_file_is_accounted_for_at_every_stage(undisturbed: Path) -> None:
 
     fetched = table("files").counts
     assert fetched["in"] == fetched["out"] + dropped("files") and fetched["in"] > 30
-    for name in ("files", "kept", "documents", "corpus"):
+    for name in ("files", "kept", "redacted", "documents", "corpus"):
         counts = table(name).counts
         assert counts["in"] == counts["out"] + sum(counts["rejected"].values()), name
     files = table("files").scan().collect().height
     kept = table("kept").scan().collect().height
     assert files == kept + dropped("kept")
-    assert kept == table("parsed").scan().collect().height
-    assert kept == held("documents") + dropped("documents")
+    redacted = table("redacted").scan().collect().height
+    assert kept == redacted + dropped("redacted")
+    assert redacted == table("parsed").scan().collect().height
+    assert redacted == held("documents") + dropped("documents")
     assert held("documents") == held("unique") + dropped("unique")
     assert held("unique") == held("corpus") + dropped("corpus")
 
