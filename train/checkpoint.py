@@ -30,15 +30,16 @@ log = logging.getLogger(__name__)
 
 warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # as in a run of one process
 
-KEPT = 2
-"""Checkpoints that stay: the newest and, in case it is damaged, the one before."""
-
 
 class Saver:
     """Writes checkpoints of one run, one at a time, in the background."""
 
-    def __init__(self, folder: Path, group: Group) -> None:
+    def __init__(self, folder: Path, group: Group, newest: int = 2, every: int = 0) -> None:
+        """Checkpoints go below ``folder``; what stays is the ``newest`` and those of every so many steps."""
+        if newest < 1 or every < 0:
+            raise Refusal(f"keep is {newest} and keep_every {every}: keep at least 1, every 0 or more steps.")
         self._folder, self._group = folder, group
+        self._newest, self._every = newest, every
         self._thread = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
 
@@ -82,8 +83,21 @@ class Saver:
         final = self._folder / f"step-{step:08d}"
         shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
-        for old in _found(self._folder)[:-KEPT]:
-            shutil.rmtree(old)
+        for old in _found(self._folder)[: -self._newest]:
+            if not _stays(old, self._every):
+                shutil.rmtree(old)
+
+
+def keep(folder: Path, place: Path, every: int) -> None:
+    """Move the checkpoints of every so many steps to ``place``, for their run has ended; 0 keeps none."""
+    for kept in (path for path in _found(folder) if _stays(path, every)):
+        place.mkdir(exist_ok=True)
+        shutil.rmtree(place / kept.name, ignore_errors=True)
+        kept.rename(place / kept.name)
+
+
+def _stays(place: Path, every: int) -> bool:
+    return every > 0 and int(place.name.removeprefix("step-")) % every == 0
 
 
 def newest(folder: Path) -> tuple[int, Path] | None:

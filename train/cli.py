@@ -9,7 +9,7 @@ from typing import Literal
 import corpus
 import runfile
 import train
-from train.config import Pack, Pretrain, Tokenizer
+from train.config import Pack, Pretrain, Tokenizer, Watch
 
 app = runfile.stage("train", train.__doc__ or "")
 
@@ -58,7 +58,7 @@ def pack(src: Path, words: Path, dst: Path, /, *, settings: Pack = Pack(), worke
 
 
 @app.command
-def pretrain(*paths: Path, settings: Pretrain = Pretrain()) -> corpus.Table | None:
+def pretrain(*paths: Path, settings: Pretrain = Pretrain(), watch: Watch = Watch()) -> corpus.Table | None:
     """Train a model from scratch on packed rows; a killed run goes on from its last checkpoint, to the bit.
 
     Started as `torchrun --nproc-per-node 8 --no-python train pretrain …`, eight processes share the work.
@@ -81,7 +81,7 @@ def pretrain(*paths: Path, settings: Pretrain = Pretrain()) -> corpus.Table | No
         if group.rank > 0:
             try:
                 if group.told() == "train":
-                    loop.write(None, running, tokens, tokenizer, settings, group)
+                    loop.write(None, running, tokens, tokenizer, settings, watch, group)
             except corpus.Refusal:
                 raise SystemExit(1) from None  # the first process says it
             return None
@@ -93,7 +93,7 @@ def pretrain(*paths: Path, settings: Pretrain = Pretrain()) -> corpus.Table | No
                 return out
             running.mkdir(exist_ok=True)
             group.told("train")
-            return loop.write(out, running, tokens, tokenizer, settings, group)
+            return loop.write(out, running, tokens, tokenizer, settings, watch, group)
 
 
 @app.command

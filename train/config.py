@@ -1,4 +1,4 @@
-"""Settings of the training verbs; every one of them changes the result."""
+"""Settings of the training verbs; every one of them changes the result, save those of ``Watch``."""
 
 from __future__ import annotations
 
@@ -91,3 +91,16 @@ class Pretrain:
     """Steps between two checkpoints, from which a killed run goes on to the bit."""
     seed: int = 0
     """Another seed draws other initial weights and another order of sequences."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """How a run of ``train pretrain`` is watched and kept: nothing of it changes the result."""
+
+    watch: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where the numbers of each step go besides the journal; events lie in ``logs`` in the model's folder."""
+    keep: int = 2
+    """Newest checkpoints that stay while the run goes on; two, in case one is damaged."""
+    keep_every: int = 0
+    """Checkpoints of every so many steps stay for good, in ``checkpoints`` in the model's folder; 0: none."""

@@ -11,14 +11,15 @@ Seconds are kept apart from metrics, so equal runs have equal digests.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,9 +34,9 @@ from torch.distributed.checkpoint.state_dict import (
 
 import corpus
 from corpus import MEASURED, Refusal
-from train import checkpoint, journal, model, optim, shard, tokenizer, validation
+from train import checkpoint, flops, journal, model, optim, shard, sinks, tokenizer, validation
 from train.batches import Batch, Rows
-from train.config import Pretrain
+from train.config import Pretrain, Watch
 from train.journal import Journal
 from train.order import Order
 from train.shard import Group
@@ -50,6 +51,8 @@ class Step(NamedTuple):
     """For the journal: the same in equal runs."""
     tokens: int
     """Of all processes, padding included."""
+    flops: float
+    """Model FLOPs of one process, on average."""
     data_wait: float
     """Seconds that went into fetching rows."""
     ending: bool
@@ -76,6 +79,11 @@ class Run:
         """The precision of matrix products."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
+    def flops(self, batch: Batch) -> float:
+        """Model FLOPs of a forward and backward pass."""
+        lengths = (end - start for start, end in itertools.pairwise([0, *batch.ends]))
+        return flops.of_pieces(self.trainee.llama.config, lengths)
+
     def state(self) -> dict[str, Any]:
         weights, optimizer = get_state_dict(self.trainee, self.optimizer)
         return {"model": weights, "optimizer": optimizer}
@@ -99,6 +107,7 @@ def write(
     tokens: Sequence[corpus.Table],
     words: corpus.Table,
     settings: Pretrain,
+    watch: Watch,
     group: Group,
 ) -> corpus.Table | None:
     """Train, or go on training, and seal the ``model`` table.
@@ -117,11 +126,11 @@ def write(
     if saved is not None:
         run.take(*saved)
         log.info("pretrain: going on after step %s of %s", f"{run.step:,}", f"{run.steps:,}")
-    fit(run, train, valid, order, running)
+    fit(run, train, valid, order, running, watch)
     weights = get_model_state_dict(
         run.trainee, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
     )
-    return _export(out, run, weights, words, train, running) if out else None
+    return _export(out, run, weights, words, train, running, watch) if out else None
 
 
 def _length(tokens: Sequence[corpus.Table], words: corpus.Table) -> int:
@@ -151,12 +160,12 @@ def start(words: corpus.Table, settings: Pretrain, length: int, group: Group) ->
     return Run(trainee, optim.adamw(trainee), settings, steps, group, ids)
 
 
-def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path) -> None:
+def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path, watch: Watch) -> None:
     """Steps until the end, with checkpoints and validations between them; a SIGTERM ends with a save."""
     settings = run.settings
-    lines = Journal(running, run.step) if run.group.rank == 0 else None
-    saver = checkpoint.Saver(running, run.group)
-    with _asked_to_end() as asked:
+    saver = checkpoint.Saver(running, run.group, watch.keep, watch.keep_every)
+    peak = flops.peak(run.device)
+    with _asked_to_end() as asked, _journal(run, running, watch) as lines:
         while run.step < run.steps:
             began = time.monotonic()
             rows = order.of(run.step, settings.batch)
@@ -170,14 +179,26 @@ def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path) -> None
                     )
                 )
             if lines:
-                clocks = {"seconds": seconds, "data_wait": step.data_wait}
-                lines.add(step.facts, {**clocks, "tokens_per_second": step.tokens / seconds}, run.steps)
-            if not last and (step.ending or run.step % settings.checkpoint_every == 0):
+                clocks = journal.clocks(seconds, step.data_wait, step.tokens, step.flops, peak)
+                lines.add(step.facts, clocks, run.steps)
+            if not last and (step.ending or _due(run.step, settings.checkpoint_every, watch.keep_every)):
                 saver.save(run.step, run.state())
             if step.ending and not last:
                 saver.wait()
                 raise Refusal(f"pretrain: asked to end after step {run.step}; saved. Run again to go on.")
         saver.wait()
+
+
+def _due(step: int, *every: int) -> bool:
+    return any(steps and step % steps == 0 for steps in every)
+
+
+def _journal(run: Run, running: Path, watch: Watch) -> AbstractContextManager[Journal | None]:
+    """Only the first process keeps one."""
+    if run.group.rank > 0:
+        return nullcontext()
+    watched_by = sinks.opened(watch.watch, running.parent, running, run.step, asdict(run.settings))
+    return journal.opened(running, run.step, watched_by)
 
 
 @contextmanager
@@ -201,7 +222,8 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
     began = time.monotonic()
     batches = _micro(train, run.group.share(rows), run)
     data_wait = time.monotonic() - began
-    everyones = run.group.gathered([sum(batch.labelled for batch in batches), len(asked)])
+    mine = [sum(batch.labelled for batch in batches), len(asked), sum(run.flops(batch) for batch in batches)]
+    everyones = run.group.gathered(mine)
     labelled = int(sum(theirs[0] for theirs in everyones))
     total = 0.0
     for batch in batches:
@@ -231,7 +253,8 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
         "norm": norm,
         "fill": labelled / tokens,
     }
-    return Step(facts, tokens, data_wait, any(theirs[1] for theirs in everyones))
+    work = sum(theirs[2] for theirs in everyones) / run.group.size
+    return Step(facts, tokens, work, data_wait, any(theirs[1] for theirs in everyones))
 
 
 def unigram_entropy(counts: np.ndarray, unpredicted: Sequence[int]) -> float:
@@ -259,6 +282,7 @@ def _export(
     words: corpus.Table,
     train: Rows,
     running: Path,
+    watch: Watch,
 ) -> corpus.Table:
     """Move the model, its tokenizer and its journal into the table, and seal it."""
     metrics, seconds = running / "metrics.jsonl", running / "seconds.jsonl"
@@ -289,5 +313,6 @@ def _export(
     contents[f"{MEASURED}/seconds.jsonl"] = seconds.read_bytes()
     out.write("model", contents, came_in=len(train), went_out=len(train))
     table = out.seal(**facts)
+    checkpoint.keep(running, out.path / "checkpoints", watch.keep_every)
     shutil.rmtree(running)  # only now: a run killed in here has its result, or all it needs to go on
     return table
