@@ -9,7 +9,7 @@ from typing import Literal
 import corpus
 import runfile
 import train
-from train.config import Pack, Pretrain, Tokenizer, Watch
+from train.config import Machine, Pack, Pretrain, Tokenizer, Watch
 
 app = runfile.stage("train", train.__doc__ or "")
 
@@ -58,7 +58,12 @@ def pack(src: Path, words: Path, dst: Path, /, *, settings: Pack = Pack(), worke
 
 
 @app.command
-def pretrain(*paths: Path, settings: Pretrain = Pretrain(), watch: Watch = Watch()) -> corpus.Table | None:
+def pretrain(
+    *paths: Path,
+    settings: Pretrain = Pretrain(),
+    machine: Machine = Machine(),
+    watch: Watch = Watch(),
+) -> corpus.Table | None:
     """Train a model from scratch on packed rows; a killed run goes on from its last checkpoint, to the bit.
 
     Started as `torchrun --nproc-per-node 8 --no-python train pretrain …`, eight processes share the work.
@@ -77,11 +82,11 @@ def pretrain(*paths: Path, settings: Pretrain = Pretrain(), watch: Watch = Watch
 
     tokens, tokenizer = [corpus.read(path, "tokens") for path in rows], corpus.read(words, "tokenizer")
     running = dst / "running"
-    with shard.joined() as group:
+    with shard.joined(machine.replicas) as group:
         if group.rank > 0:
             try:
                 if group.told() == "train":
-                    loop.write(None, running, tokens, tokenizer, settings, watch, group)
+                    loop.write(None, running, tokens, tokenizer, settings, watch, group, machine)
             except corpus.Refusal:
                 raise SystemExit(1) from None  # the first process says it
             return None
@@ -93,7 +98,7 @@ def pretrain(*paths: Path, settings: Pretrain = Pretrain(), watch: Watch = Watch
                 return out
             running.mkdir(exist_ok=True)
             group.told("train")
-            return loop.write(out, running, tokens, tokenizer, settings, watch, group)
+            return loop.write(out, running, tokens, tokenizer, settings, watch, group, machine)
 
 
 @app.command

@@ -1,4 +1,4 @@
-"""Settings of the training verbs; every one of them changes the result, save those of ``Watch``."""
+"""Settings of the training verbs; all change the result, save those of ``Machine`` and ``Watch``."""
 
 from __future__ import annotations
 
@@ -91,6 +91,19 @@ class Pretrain:
     """Steps between two checkpoints, from which a killed run goes on to the bit."""
     seed: int = 0
     """Another seed draws other initial weights and another order of sequences."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How ``train pretrain`` uses its machine: results stay the same, up to rounding."""
+
+    recompute: Literal["none", "selective", "full"] = "none"
+    """What the backward pass computes again to save memory: nothing, all but products and attention, all."""
+    compile: bool = False
+    """Compile each layer with torch.compile: the first step takes a minute, the others less time on a GPU."""
+    replicas: int = 1
+    """Groups of processes that each hold the whole model, so that shards stay inside a node (HSDP)."""
 
 
 @Parameter(name="*")

@@ -1,8 +1,8 @@
 """The training loop: fetch, forward, backward, norm, check, step, log, save.
 
-One code path for CPU and CUDA.  Weights, gradients and optimizer states are fp32, matrix products bf16
-or fp32.  A step's gradient is that of the sum of all token losses in its batch, divided once by their
-number, so how many rows go through the model at a time does not matter.
+One code path for CPU and CUDA.  Weights, gradients and optimizer states are fp32, arithmetic bf16 or fp32.
+A step's gradient is that of the sum of all token losses in its batch, divided once by their number, so how
+many rows go through the model at a time does not matter.
 
 Killed and started again, a run goes on from its last checkpoint with the same bits, on the same machine
 with the same number of threads and processes.  Asked to end (SIGTERM), it finishes its step and saves.
@@ -34,9 +34,9 @@ from torch.distributed.checkpoint.state_dict import (
 
 import corpus
 from corpus import MEASURED, Refusal
-from train import checkpoint, flops, journal, model, optim, shard, sinks, tokenizer, validation
+from train import checkpoint, flops, journal, machine, model, optim, shard, sinks, tokenizer, validation
 from train.batches import Batch, Rows
-from train.config import Pretrain, Watch
+from train.config import Machine, Pretrain, Watch
 from train.journal import Journal
 from train.order import Order
 from train.shard import Group
@@ -75,10 +75,6 @@ class Run:
     def device(self) -> torch.device:
         return self.group.device
 
-    def arithmetic(self) -> AbstractContextManager[None]:
-        """The precision of matrix products."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
-
     def flops(self, batch: Batch) -> float:
         """Model FLOPs of a forward and backward pass."""
         lengths = (end - start for start, end in itertools.pairwise([0, *batch.ends]))
@@ -109,6 +105,7 @@ def write(
     settings: Pretrain,
     watch: Watch,
     group: Group,
+    layout: Machine = Machine(),
 ) -> corpus.Table | None:
     """Train, or go on training, and seal the ``model`` table.
 
@@ -121,7 +118,7 @@ def write(
     length = _length(tokens, words)
     train, valid = (Rows(tokens, split, settings.attend) for split in ("train", "valid"))
     order = Order([table.digest for table in tokens], train.sizes, settings.seed, settings.mixture)
-    run = start(words, settings, length, group)
+    run = start(words, settings, length, group, layout)
     saved = checkpoint.newest(running)
     if saved is not None:
         run.take(*saved)
@@ -144,8 +141,10 @@ def _length(tokens: Sequence[corpus.Table], words: corpus.Table) -> int:
     return lengths.pop()
 
 
-def start(words: corpus.Table, settings: Pretrain, length: int, group: Group) -> Run:
-    """A fresh model and optimizer, sharded over the group; refuses sizes below one."""
+def start(
+    words: corpus.Table, settings: Pretrain, length: int, group: Group, layout: Machine = Machine()
+) -> Run:
+    """A fresh model and optimizer, laid out on the machine; refuses sizes below one."""
     for name in ("tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"):
         if getattr(settings, name) < 1:
             raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
@@ -155,7 +154,7 @@ def start(words: corpus.Table, settings: Pretrain, length: int, group: Group) ->
     )
     config = model.configuration(settings, loaded.get_vocab_size(), length, ids)
     trainee = model.Trainee(config, settings.seed).to(group.device)
-    shard.apply(trainee, group)
+    machine.prepare(trainee, settings, layout, group)
     steps = math.ceil(settings.tokens / (settings.batch * length))
     return Run(trainee, optim.adamw(trainee), settings, steps, group, ids)
 
@@ -174,9 +173,7 @@ def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path, watch: 
             last = run.step == run.steps
             if len(valid) and (last or run.step % settings.valid_every == 0):
                 step.facts.update(
-                    validation.validate(
-                        run.trainee, valid, settings.valid_sequences, run.arithmetic, run.group
-                    )
+                    validation.validate(run.trainee, valid, settings.valid_sequences, run.group)
                 )
             if lines:
                 clocks = journal.clocks(seconds, step.data_wait, step.tokens, step.flops, peak)
@@ -227,8 +224,7 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
     labelled = int(sum(theirs[0] for theirs in everyones))
     total = 0.0
     for batch in batches:
-        with run.arithmetic():
-            loss = run.trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends)
+        loss = run.trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends)
         (loss / labelled).backward()
         total += float(loss.detach())
     total = sum(theirs[0] for theirs in run.group.gathered([total]))

@@ -102,16 +102,14 @@ class Trainee(nn.Module):
 
         With ``each``, the (T,) losses of the tokens instead, without gradients.
         """
-        hidden_TC = self.hidden(ids_T, positions_T, ends)
-        if torch.is_autocast_enabled(ids_T.device.type):
-            # The residual stream is fp32 even under autocast; the head is a matrix product like the others.
-            hidden_TC = hidden_TC.to(torch.get_autocast_dtype(ids_T.device.type))
-        return (loss.each if each else loss.summed)(hidden_TC, self.llama.lm_head.weight, labels_T)
+        losses = loss.each if each else loss.summed
+        return losses(self.hidden(ids_T, positions_T, ends), self.llama.lm_head.weight, labels_T)
 
     def hidden(self, ids_T: Tensor, positions_T: Tensor, ends: list[int]) -> Tensor:
         """(T, C) last hidden states."""
+        pieces = attention.Pieces(ends, ids_T.device)
         out = self.llama.model(
-            input_ids=ids_T[None], position_ids=positions_T[None], use_cache=False, ends=ends
+            input_ids=ids_T[None], position_ids=positions_T[None], use_cache=False, pieces=pieces
         )
         hidden: Tensor = out.last_hidden_state[0]
         return hidden

@@ -7,8 +7,6 @@ number of processes gives the same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -23,18 +21,11 @@ BY = ("language", "mode")
 
 
 @torch.no_grad()
-def validate(
-    trainee: Trainee,
-    valid: Rows,
-    most: int,
-    arithmetic: Callable[[], AbstractContextManager[None]],
-    group: Group,
-) -> dict[str, Any]:
+def validate(trainee: Trainee, valid: Rows, most: int, group: Group) -> dict[str, Any]:
     """Mean losses per token over the first held-out rows, in nats.
 
     Args:
         most: Rows to look at.
-        arithmetic: The precision of matrix products.
 
     Returns:
         ``valid_loss``, and ``valid_loss_by`` a column's name and value.
@@ -45,8 +36,7 @@ def validate(
     sums = np.zeros((count, len(keys), 2))
     for row in range(group.rank, -(-count // group.size) * group.size, group.size):
         batch = valid.batch([row % count], group.device)  # sharded weights want every process at work
-        with arithmetic():
-            losses = trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends, each=True)
+        losses = trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends, each=True)
         if row < count:
             _count(sums[row], keys, losses.double().cpu().numpy(), valid.placed(row))
     everyones = np.array(group.gathered(sums.ravel().tolist())).sum(axis=0).reshape(sums.shape)

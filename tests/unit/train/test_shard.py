@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import corpus
-from train.config import Pretrain
+from train import shard
+from train.config import Machine, Pretrain
 
 from .conftest import TRAIN
 
@@ -22,13 +23,13 @@ import pathlib, sys, torch
 torch.set_num_threads(1)
 import runfile
 from train import cli
-from train.config import Pretrain
+from train.config import Machine, Pretrain
 try:
-    cli.pretrain(*map(pathlib.Path, sys.argv[1:]), settings={settings!r})
+    cli.pretrain(*map(pathlib.Path, sys.argv[1:]), settings={settings!r}, machine={layout!r})
 except cli.corpus.Refusal as refusal:
     sys.exit(f"refused: {{refusal}}")
 """
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
 
 
 class Training:
@@ -37,23 +38,25 @@ class Training:
     def __init__(self, folder: Path, tokens: corpus.Table, words: corpus.Table) -> None:
         self.folder, self.sources = folder, [str(tokens.path), str(words.path)]
 
-    def start(self, name: str, processes: int, **given: object) -> subprocess.Popen[str]:
+    def start(
+        self, name: str, processes: int, layout: Machine = Machine(), **given: object
+    ) -> subprocess.Popen[str]:
         settings = Pretrain(**{**TRAIN.__dict__, **given})
         program = self.folder / f"{name}-{processes}.py"
-        program.write_text(PROGRAM.format(settings=settings))
-        launcher = TORCHRUN if processes == 2 else []
+        program.write_text(PROGRAM.format(settings=settings, layout=layout))
+        launcher = [*TORCHRUN, f"--nproc-per-node={processes}"] if processes > 1 else []
         command = [sys.executable, *launcher, str(program), *self.sources, str(self.folder / name)]
         quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quiet)
 
-    def run(self, name: str, processes: int, **given: object) -> corpus.Table:
-        process = self.start(name, processes, **given)
+    def run(self, name: str, processes: int, layout: Machine = Machine(), **given: object) -> corpus.Table:
+        process = self.start(name, processes, layout, **given)
         assert process.wait(300) == 0, process.stderr and process.stderr.read()
         return corpus.read(self.folder / name, "model")
 
     def stop(self, name: str, step: int, how: signal.Signals, processes: int, **given: object) -> str:
         """Send ``how`` to all processes of a run once it has a checkpoint of ``step``."""
-        process = self.start(name, processes, checkpoint_every=1, **given)
+        process = self.start(name, processes, **{"checkpoint_every": 1, **given})
         while process.poll() is None and not (self.folder / name / "running" / f"step-{step:08d}").exists():
             time.sleep(0.002)
         process.send_signal(how)
@@ -103,3 +106,18 @@ def test_a_batch_that_does_not_divide_is_refused_once(training: Training) -> Non
     said = process.communicate()[1]
     assert process.returncode != 0
     assert said.count("batch is 3: give a multiple of 2, the number of processes.") == 1
+
+
+def test_two_replicas_of_two_shards_train_as_one_process(training: Training) -> None:
+    sizes = {"batch": 4, "micro_batch": 1, "tokens": 4 * 4 * 127}
+    one = training.run("one", 1, **sizes)
+    four = training.run("four", 4, layout=Machine(replicas=2), **sizes)
+    assert four.manifest["processes"] == 4
+    losses = [table.manifest["loss"] for table in (one, four)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_replicas_that_do_not_divide_the_processes_are_refused() -> None:
+    wanted = "replicas is 2: give a divisor of 1, the number of processes"
+    with pytest.raises(corpus.Refusal, match=wanted), shard.joined(2):
+        pass

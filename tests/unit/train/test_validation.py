@@ -16,7 +16,7 @@ ROWS = 41
 
 def test_the_loss_of_each_group_is_that_of_its_pieces_alone(run: loop.Run, tokens: corpus.Table) -> None:
     valid = Rows([tokens], "valid")
-    told = validation.validate(run.trainee, valid, ROWS, run.arithmetic, ALONE)
+    told = validation.validate(run.trainee, valid, ROWS, ALONE)
     sums: dict[tuple[str, str], list[float]] = {}
     for row in range(ROWS):
         ids = torch.from_numpy(valid.tokens(row).astype(int))
