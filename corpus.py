@@ -180,6 +180,10 @@ class Output:
         """The units that no earlier, interrupted run has already finished."""
         return [unit for unit in units if not self._record(unit).exists()]
 
+    def notebook(self, name: str) -> Path:
+        """A file in which a verb may note what it has learned; it is there until the table is sealed."""
+        return self.path / ".units" / f"{name}.jsonl"
+
     def write(
         self,
         unit: str,

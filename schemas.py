@@ -10,6 +10,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 TEXT = pa.large_string()
+TIME = pa.timestamp("us", tz="UTC")
 
 SCHEMA_VERSION = 1
 
@@ -54,7 +55,14 @@ SCHEMAS: dict[str, pa.Schema] = {
         license=(TEXT,),
         stars=(pa.int32(),),
         bytes=(pa.int64(),),
+        id=(pa.int64(),),
+        forks=(pa.int32(),),
+        is_fork=(pa.bool_(),),
+        archived=(pa.bool_(),),
+        created=(TIME,),
+        pushed=(TIME,),
     ),
+    "slices": _table(query=TEXT, results=pa.int64(), listed=(pa.int64(),)),
     "files": _table(
         repo=TEXT,
         path=TEXT,

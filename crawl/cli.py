@@ -16,15 +16,22 @@ app = runfile.stage("crawl", crawl.__doc__ or "")
 
 
 @app.command(name="list")
-def list_(dst: Path, /, *, settings: List = List()) -> corpus.Table:
-    """List the repos to fetch, each at one revision, from packages, git URLs and folders.
+def list_(
+    dst: Path,
+    /,
+    *,
+    settings: List = List(),
+    cache: Annotated[Path | None, Parameter(env_var="FATHOM_CACHE")] = None,
+) -> corpus.Table:
+    """List the repos to fetch, each at one revision, from packages, git URLs, folders and GitHub.
 
     Args:
         dst: The table of repos to write.
+        cache: Where answers of APIs are kept; ~/.cache/fathom if not given.
     """
     from crawl import listing
 
-    return listing.list_repos(dst, settings)
+    return listing.list_repos(dst, settings, cache)
 
 
 @app.command

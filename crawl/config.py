@@ -40,6 +40,32 @@ PERMISSIVE = (
 """SPDX identifiers of licences that ask for no more than attribution."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GitHub:
+    languages: tuple[str, ...] = ()
+    """Languages to search for, by GitHub's names; each is a search of its own."""
+    stars: int = 0
+    """Repositories that a search or events give must have at least so many."""
+    forks: bool = False
+    """Also list forks."""
+    created_from: str = "2008-01-01"
+    """First day of creation."""
+    created_until: str = "2023-01-31"
+    """Last day of creation; DeepSeek took repositories created before February 2023 (P section 2.1)."""
+    repos: Path | None = None
+    """File with an owner/name a line, listed whatever their stars and age."""
+    events: str = ""
+    """Hours of GH Archive, as 2026-01-01-0/2026-01-31-23: list what was pushed to."""
+    known: Path | None = None
+    """An earlier table of repos: list those again; with `events`, ask only about what was pushed to."""
+    api: str = "https://api.github.com"
+    """Where GitHub's API is, or one that answers like it."""
+    clone: str = "https://github.com"
+    """Where its repositories are cloned from."""
+    archive: str = "https://data.gharchive.org"
+    """Where GH Archive is."""
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class List:
@@ -49,6 +75,8 @@ class List:
     """Git URLs, each optionally with @REVISION (a branch, tag or commit; HEAD if not given)."""
     folders: tuple[Path, ...] = ()
     """Local directories, each taken as one repo."""
+    github: GitHub = GitHub()
+    """Discovery on GitHub: by search, from a list, from what was pushed to."""
 
 
 @Parameter(name="*")

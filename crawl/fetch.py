@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -27,7 +26,7 @@ import passes
 import schemas
 from crawl import encodings, languages, licenses
 from crawl.config import Fetch
-from crawl.sources import SOURCES
+from crawl.sources import SOURCES, cache_folder
 from crawl.sources.entry import BadRepo, Caps, Entry, OutOfReach, Repo, printable, tidy
 
 log = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, worke
     """Write the table of files of all repos listed at ``src``."""
     repos = corpus.read(src, "repos")
     listed = _listed(src, repos.digest)
-    cache = cache or _default_cache()
+    cache = cache_folder(cache)
     with corpus.building(dst, "files", made_by=VERB, settings=settings, inputs=[repos]) as out:
         if isinstance(out, corpus.Table):
             return out
@@ -267,8 +266,3 @@ def _refuse_too_few(failed: dict[str, Failure], listed: dict[str, Repo], share: 
         f"{listed[unit].repo}: {failure.detail}. Check the network and the list and run again "
         "(it resumes), or let --missing SHARE of them become rejects."
     )
-
-
-def _default_cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "fathom"

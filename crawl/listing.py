@@ -11,31 +11,60 @@ import polars as pl
 
 import corpus
 import passes
+import schemas
 from crawl.config import List
-from crawl.sources import folder, git, packages
-from crawl.sources.entry import Repo
+from crawl.sources import cache_folder, folder, git, github, packages
+from crawl.sources.entry import OutOfReach, Repo
+from crawl.sources.githubapi import Api
+
+VERB = "crawl list"
 
 
-def list_repos(dst: Path, settings: List) -> corpus.Table:
-    """Write the table of repos; asks git servers what a branch stands for, and nobody else."""
+def list_repos(dst: Path, settings: List, cache: Path | None = None) -> corpus.Table:
+    """Write the table of repos.
+
+    Asks git servers what a branch stands for, and GitHub which repositories there are; a list that was
+    stopped goes on where it was.
+    """
     listed = [] if settings.packages is None else packages.list_repos(settings.packages)
     listed += [folder.list_repo(path) for path in settings.folders]
-    if not listed and not settings.git:
-        raise corpus.Refusal("nothing to list: give packages, git or folders (see crawl list --help).")
+    named = (
+        settings.github.languages or settings.github.repos or settings.github.events or settings.github.known
+    )
+    if not (listed or settings.git or named):
+        raise corpus.Refusal(
+            "nothing to list: give packages, git, folders or github (see crawl list --help)."
+        )
     # What the settings only name is pinned by its content, so a changed list is not taken for up to date.
-    pin = hashlib.sha256(repr(sorted(map(repr, listed))).encode()).hexdigest()
-    with corpus.building(dst, "repos", made_by="crawl list", settings=settings, listed=pin) as out:
+    named_content = [*map(repr, listed), *github.pins(settings.github)]
+    pin = hashlib.sha256(repr(sorted(named_content)).encode()).hexdigest()
+    with corpus.building(dst, "repos", made_by=VERB, settings=settings, listed=pin) as out:
         if isinstance(out, corpus.Table):
             return out
         asked = passes.progress(settings.git, label="asking git servers", total=len(settings.git))
-        repos = sorted(listed + [git.list_repo(url) for url in asked], key=lambda repo: repo.repo)
+        listed += [git.list_repo(url) for url in asked]
+        found = _on_github(settings, out, cache_folder(cache)) if named else github.Found([], [], [])
+        repos = sorted(listed + found.repos, key=lambda repo: repo.repo)
         _refuse_twins(repos)
-        rows = pl.DataFrame([asdict(repo) for repo in repos], schema_overrides=_TYPES)
-        out.write("repos", {"": rows}, came_in=len(repos))
+        rejected = [(name, reason, detail, 1, 0) for name, reason, detail in found.rejected]
+        contents = {
+            "": pl.DataFrame([asdict(repo) for repo in repos], schema=_COLUMNS),
+            "rejects": corpus.rejects(rejected, VERB),
+            "slices": pl.DataFrame(found.slices, schema=list(github.Slice._fields), orient="row"),
+        }
+        out.write("repos", contents, came_in=len(repos) + len(rejected))
         return out.seal()
 
 
-_TYPES = {"license": pl.String, "stars": pl.Int32, "bytes": pl.Int64}
+_COLUMNS = pl.DataFrame(schemas.SCHEMAS["repos"].empty_table()).schema
+
+
+def _on_github(settings: List, out: corpus.Output, cache: Path) -> github.Found:
+    notebook = github.Notebook(out.notebook("github"))
+    try:
+        return github.find_repos(settings.github, notebook, Api(settings.github.api, cache))
+    except OutOfReach as failure:
+        raise corpus.Refusal(f"GitHub: {failure.detail}: run again later; it resumes.") from None
 
 
 def _refuse_twins(repos: list[Repo]) -> None:

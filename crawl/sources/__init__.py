@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from crawl.sources import folder, git, packages
 from crawl.sources.entry import Caps, Entry, Repo
+
+
+def cache_folder(given: Path | None) -> Path:
+    """Where downloads are kept: where the user says, or where caches are."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return given or (Path(home) if home else Path.home() / ".cache") / "fathom"
 
 
 class Source(Protocol):

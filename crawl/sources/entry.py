@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 MAX_PATH = 400
 """Characters; longer paths do not fit a path comment either."""
@@ -17,7 +18,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]")
 
 @dataclass(frozen=True)
 class Repo:
-    """A row of the table of repos."""
+    """A row of the table of repos; see ``docs/contract.md``."""
 
     repo: str
     revision: str
@@ -26,6 +27,12 @@ class Repo:
     license: str | None = None
     stars: int | None = None
     bytes: int | None = None
+    id: int | None = None
+    forks: int | None = None
+    is_fork: bool | None = None
+    archived: bool | None = None
+    created: datetime | None = None
+    pushed: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -40,29 +40,31 @@ tflite tgz tif tiff ttc ttf war wasm wav webm webp whl wmv woff woff2 xls xlsx x
 BINARY = frozenset(_SUFFIXES.split())
 """Suffixes of files that are no text, whatever is in them: their blobs are not fetched."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+"""An id of a commit, by SHA-1 or SHA-256."""
+
 _KINDS = {"120000": "symlink", "160000": "submodule"}
 
 
 def list_repo(url: str) -> Repo:
     """Resolve a URL, optionally with @REVISION, to a repo at one commit (asks the server)."""
     address, wanted = split(url)
-    key = _key(address)
-    if _COMMIT.fullmatch(wanted):
-        return Repo(key, wanted, "git", address)
+    name = key(address)
+    if COMMIT.fullmatch(wanted):
+        return Repo(name, wanted, "git", address)
     # A tag that is an object of its own has its commit beside it, under the same name and "^{}".
-    names = [f"refs/heads/{wanted}", f"refs/tags/{wanted}^{{}}", f"refs/tags/{wanted}"]
-    names = ["HEAD"] if wanted == "HEAD" else names
+    tried = [f"refs/heads/{wanted}", f"refs/tags/{wanted}^{{}}", f"refs/tags/{wanted}"]
+    tried = ["HEAD"] if wanted == "HEAD" else tried
     try:
-        said = gitrun.remote(["ls-remote", "origin", *names], address)
+        said = gitrun.remote(["ls-remote", "origin", *tried], address)
     except (OutOfReach, gitrun.TooMuch) as error:
         detail = error.detail if isinstance(error, OutOfReach) else "too many refs"
         raise Refusal(f"{address}: {detail}: check the URL and the network.") from None
-    refs = [line.split("\t", 1) for line in said.decode("ascii", "replace").splitlines() if "\t" in line]
-    commits = {name: commit for commit, name in refs}
-    for name in names:
-        if _COMMIT.fullmatch(commits.get(name, "")):
-            return Repo(key, commits[name], "git", address)
+    lines = [line.split("\t", 1) for line in said.decode("ascii", "replace").splitlines() if "\t" in line]
+    commits = {ref: commit for commit, ref in lines}
+    for ref in tried:
+        if COMMIT.fullmatch(commits.get(ref, "")):
+            return Repo(name, commits[ref], "git", address)
     raise Refusal(f"{address} has no revision {wanted!r}: give a branch, a tag or a commit after '@'.")
 
 
@@ -267,7 +269,8 @@ def split(url: str) -> tuple[str, str]:
     return address, wanted
 
 
-def _key(address: str) -> str:
+def key(address: str) -> str:
+    """The name of the repo at an address: its host and path."""
     parts = urlsplit(address)
     path = parts.path.rstrip("/").removesuffix(".git").lstrip("/").replace(":", "_")
     return f"{parts.hostname or 'file'}/{path}"
