@@ -71,6 +71,14 @@ class GitHub:
 class List:
     packages: Path | None = None
     """TSV file of pinned package archives: registry, name, version, file, sha256 (bytes, license)."""
+    pypi: tuple[str, ...] = ()
+    """Names of packages on PyPI, each optionally with @VERSION: their source archives."""
+    npm: tuple[str, ...] = ()
+    """The same on npm."""
+    debian: tuple[str, ...] = ()
+    """The same among Debian's sources: upstream's own archives."""
+    debian_suite: str = "stable"
+    """Whose index names them."""
     git: tuple[str, ...] = ()
     """Git URLs, each optionally with @REVISION (a branch, tag or commit; HEAD if not given)."""
     folders: tuple[Path, ...] = ()

@@ -13,7 +13,7 @@ import corpus
 import passes
 import schemas
 from crawl.config import List
-from crawl.sources import cache_folder, folder, git, github, packages
+from crawl.sources import cache_folder, folder, git, github, packages, registries
 from crawl.sources.entry import OutOfReach, Repo
 from crawl.sources.githubapi import Api
 
@@ -23,27 +23,25 @@ VERB = "crawl list"
 def list_repos(dst: Path, settings: List, cache: Path | None = None) -> corpus.Table:
     """Write the table of repos.
 
-    Asks git servers what a branch stands for, and GitHub which repositories there are; a list that was
-    stopped goes on where it was.
+    Asks registries for versions, git servers what a branch stands for, and GitHub which repositories
+    there are; a list that was stopped goes on where it was.
     """
     listed = [] if settings.packages is None else packages.list_repos(settings.packages)
     listed += [folder.list_repo(path) for path in settings.folders]
-    named = (
-        settings.github.languages or settings.github.repos or settings.github.events or settings.github.known
-    )
-    if not (listed or settings.git or named):
-        raise corpus.Refusal(
-            "nothing to list: give packages, git, folders or github (see crawl list --help)."
-        )
+    by_name = settings.pypi, settings.npm, settings.debian
+    on_github = github.is_asked(settings.github)
+    if not (listed or any(by_name) or settings.git or on_github):
+        raise corpus.Refusal("nothing to list: give packages, git or folders (see crawl list --help).")
     # What the settings only name is pinned by its content, so a changed list is not taken for up to date.
     named_content = [*map(repr, listed), *github.pins(settings.github)]
     pin = hashlib.sha256(repr(sorted(named_content)).encode()).hexdigest()
     with corpus.building(dst, "repos", made_by=VERB, settings=settings, listed=pin) as out:
         if isinstance(out, corpus.Table):
             return out
+        listed += registries.list_repos(*by_name, settings.debian_suite)
         asked = passes.progress(settings.git, label="asking git servers", total=len(settings.git))
         listed += [git.list_repo(url) for url in asked]
-        found = _on_github(settings, out, cache_folder(cache)) if named else github.Found([], [], [])
+        found = _on_github(settings, out, cache_folder(cache)) if on_github else github.Found([], [], [])
         repos = sorted(listed + found.repos, key=lambda repo: repo.repo)
         _refuse_twins(repos)
         rejected = [(name, reason, detail, 1, 0) for name, reason, detail in found.rejected]

@@ -88,6 +88,11 @@ class Notebook:
         return answer
 
 
+def is_asked(settings: GitHub) -> bool:
+    """Whether the settings name anything to be found."""
+    return bool(settings.languages or settings.repos or settings.events or settings.known)
+
+
 def pins(settings: GitHub) -> list[str]:
     """The content of what the settings name by path."""
     known = [] if settings.known is None else [corpus.read(settings.known, "repos").digest]

@@ -18,9 +18,10 @@ import re
 import ssl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache as once
 from pathlib import Path
+from typing import IO
 from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
 
 import httpx
@@ -41,8 +42,8 @@ MAX_ARCHIVE = 4 << 30
 _NAME = re.compile(r"(@[\w.-]+/)?[A-Za-z0-9][\w.+-]*")
 _VERSION = re.compile(r"[A-Za-z0-9][\w.+~-]*")  # without Debian's epoch: a colon ends a repo's name
 _FILE = re.compile(r"[A-Za-z0-9][\w.+~-]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
+_HASHES = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
+SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 
 
 # ---------------------------------------------------------------------------------------- listing
@@ -61,12 +62,17 @@ def list_repos(packages: Path) -> list[Repo]:
     table = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     if lacking := set(COLUMNS) - set(table.fieldnames or ()):
         raise Refusal(f"{packages} has no column {min(lacking)!r} in its header line.")
-    return [_repo(row, f"{packages}, row {number}") for number, row in enumerate(table, 1)]
+    return [repo(row, f"{packages}, row {number}") for number, row in enumerate(table, 1)]
 
 
-def _repo(row: dict[str, str | None], where: str) -> Repo:
+def repo(row: Mapping[str, str | None], where: str) -> Repo:
+    """A row of a list, or of what a registry says, as a repo; refuses what makes no sense.
+
+    ``sha512`` may stand for ``sha256``: npm states no other hash that is fit for use.
+    """
     values = {key: value or "" for key, value in row.items() if isinstance(value, str | None)}
-    checks = {"name": _NAME, "version": _VERSION, "file": _FILE, "sha256": _SHA256}
+    digest = "sha512" if "sha512" in values else "sha256"
+    checks = {"name": _NAME, "version": _VERSION, "file": _FILE, digest: _HASHES[digest]}
     for column, pattern in checks.items():
         if not pattern.fullmatch(values[column]):
             raise Refusal(f"{where}: {values[column]!r} is no {column}.")
@@ -77,7 +83,7 @@ def _repo(row: dict[str, str | None], where: str) -> Repo:
     size = values.get("bytes", "")
     return Repo(
         repo=f"{registry}/{name}@{version}",
-        revision=f"sha256:{values['sha256']}",
+        revision=f"{digest}:{values[digest]}",
         source=registry,
         # A package URL (purl), which names the archive whatever the mirror.
         url=f"pkg:{kind}/{quote(name, safe='/')}@{quote(version)}?file_name={quote(values['file'])}",
@@ -100,19 +106,20 @@ def obtain(repo: Repo, cache: Path, caps: Caps) -> None:
 def entries(repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:
     """The members of the archive, after its hash was checked."""
     archive = _archive(repo, cache)
-    if _sha256(archive) != repo.revision.removeprefix("sha256:"):
+    if _hash(archive, repo) != archive.name:
         raise Refusal(f"{archive} is damaged (its hash differs): delete it and run again.")
     yield from archives.entries(archive, caps)
 
 
 def _archive(repo: Repo, cache: Path) -> Path:
-    digest = repo.revision.removeprefix("sha256:")
+    digest = repo.revision.partition(":")[2]
     return cache / "archives" / digest[:2] / digest
 
 
-def _sha256(path: Path) -> str:
+def _hash(path: Path, repo: Repo) -> str:
+    """A file's digest by the algorithm of the repo's revision."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, repo.revision.partition(":")[0]).hexdigest()
 
 
 # ------------------------------------------------------------------------------------ downloading
@@ -127,6 +134,39 @@ def _client() -> httpx.Client:
         follow_redirects=True,
         headers={"User-Agent": "fathom-coder", "Accept-Encoding": "identity"},
     )
+
+
+def ask(url: str, accept: str = "*/*") -> httpx.Response:
+    """What a registry answers, after more tries if need be; raises ``OutOfReach``."""
+    for attempt in range(ATTEMPTS):
+        try:
+            response = _client().get(url, headers={"Accept": accept})
+            response.raise_for_status()
+            return response
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            _wait_or_give_up(error, attempt)
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise OutOfReach("unreachable", type(error).__name__) from None
+    raise OutOfReach("unreachable", "gave up")
+
+
+def download(url: str, file: IO[bytes], limit: int) -> None:
+    """A whole file from a registry, after more tries if need be; raises ``OutOfReach``."""
+    for attempt in range(ATTEMPTS):
+        file.seek(0)
+        file.truncate()
+        try:
+            with _client().stream("GET", url) as response:
+                response.raise_for_status()
+                for piece in response.iter_raw():
+                    file.write(piece)
+                    if file.tell() > limit:
+                        raise OutOfReach("unreachable", f"more than {limit} bytes")
+            return
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            _wait_or_give_up(error, attempt)
+        except (httpx.RequestError, httpx.InvalidURL) as error:
+            raise OutOfReach("unreachable", type(error).__name__) from None
 
 
 def _download(repo: Repo, archive: Path) -> None:
@@ -145,13 +185,13 @@ def _download(repo: Repo, archive: Path) -> None:
                 continue
             except (httpx.RequestError, httpx.InvalidURL) as error:  # redirects without end, for one
                 raise OutOfReach("unreachable", type(error).__name__) from None
-            found = _sha256(aside)
+            found = _hash(aside, repo)
             if found == archive.name:
                 aside.replace(archive)
                 return
             os.truncate(aside, 0)  # not deleted: the lock is on this very file
             if not resumed:
-                raise OutOfReach("hash_mismatch", f"expected sha256 {archive.name}, got {found}")
+                raise OutOfReach("hash_mismatch", f"expected {repo.revision}, got {found}")
     raise OutOfReach("unreachable", "gave up")
 
 
@@ -193,14 +233,10 @@ def _address(repo: Repo) -> str:
     if repo.source == "pypi":
         return _pypi_address(name, file)
     if repo.source == "npm":
-        # npm reads it in either case, and sets the lower one.
-        named = {key.lower(): value for key, value in os.environ.items()}.get("npm_config_registry")
-        base = (named or "https://registry.npmjs.org").rstrip("/")
         version = repo.repo.rsplit("@", 1)[1]
-        return f"{base}/{name}/-/{name.rsplit('/', 1)[-1]}-{version}.tgz"
+        return f"{npm_registry()}/{name}/-/{name.rsplit('/', 1)[-1]}-{version}.tgz"
     pool = name[:4] if name.startswith("lib") else name[:1]
-    mirror = os.environ.get("DEBIAN_MIRROR", "https://deb.debian.org/debian").rstrip("/")
-    return f"{mirror}/pool/main/{pool}/{name}/{file}"
+    return f"{debian_mirror()}/pool/main/{pool}/{name}/{file}"
 
 
 def _name_and_file(repo: Repo) -> tuple[str, str]:
@@ -212,7 +248,7 @@ def _name_and_file(repo: Repo) -> tuple[str, str]:
 def _pypi_address(name: str, file: str) -> str:
     """Look the file up in the simple index, in its JSON form or, on older mirrors, in HTML."""
     project = re.sub(r"[-_.]+", "-", name).lower()
-    response = _client().get(f"{_index()}/{project}/", headers={"Accept": _SIMPLE})
+    response = _client().get(f"{index()}/{project}/", headers={"Accept": SIMPLE})
     response.raise_for_status()
     if "json" in response.headers.get("Content-Type", ""):
         try:
@@ -227,7 +263,19 @@ def _pypi_address(name: str, file: str) -> str:
     return urljoin(str(response.url), found[file])
 
 
-def _index() -> str:
+def npm_registry() -> str:
+    """npm's registry, or the mirror that npm is configured with in the environment."""
+    # npm reads it in either case, and sets the lower one.
+    named = {key.lower(): value for key, value in os.environ.items()}.get("npm_config_registry")
+    return (named or "https://registry.npmjs.org").rstrip("/")
+
+
+def debian_mirror() -> str:
+    """Debian's archive."""
+    return os.environ.get("DEBIAN_MIRROR", "https://deb.debian.org/debian").rstrip("/")
+
+
+def index() -> str:
     """The index that pip is configured with; a URL that may hold a password, so it is never shown."""
     url = os.environ.get("PIP_INDEX_URL")
     config = configparser.ConfigParser(interpolation=None)
