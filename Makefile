@@ -16,7 +16,10 @@ READY = $(VENV)/.ready
 at    = $(OUT)/$(1)/manifest.json
 with  = --run $(RUN)
 wide  = $(with) --workers $(WORKERS)
-judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/model)
+# The phases of [train.pretrain] in the order of the run file; each starts from the model of the one before.
+PHASES := $(shell sed -n 's/^\[train\.pretrain\.phases\.\([a-z0-9_-]*\)\].*/\1/p' $(RUN) 2>/dev/null)
+LAST    = $(lastword model $(PHASES:%=model-%))
+judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/$(LAST))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo corpus train eval report env test check bench bench-dedup bench-replay clean FORCE
@@ -30,7 +33,7 @@ demo: report  ## environment, corpus, model, verdicts, report: all of it, from r
 	@echo "All is up to date.  The report is at $(OUT)/report/index.html"
 
 corpus: $(call at,corpus)  ## crawl, filter, redact, parse, order, deduplicate, screen
-train:  $(call at,model)   ## tokenizer, packing, pretraining
+train:  $(call at,$(LAST)) ## tokenizer; packing and pretraining, phase by phase
 eval:   $(call at,verdicts)  ## sample and judge; anything else with MODEL=folder, URL or samples file, SUITES=names
 report: $(call at,report)  ## one page about all of it
 
@@ -59,13 +62,21 @@ $(call at,tokens): $(call at,corpus) $(call at,tokenizer)
 	$(BIN)/train pack $(OUT)/corpus $(OUT)/tokenizer $(@D) $(wide)
 $(call at,model): $(call at,tokens) $(call at,tokenizer)
 	$(BIN)/train pretrain $(OUT)/tokens $(OUT)/tokenizer $(@D) $(with)
-$(call at,samples): $(call at,problems) $(if $(GIVEN),FORCE,$(call at,model))
+before := model
+define phase
+$(call at,tokens-$(1)): $(call at,corpus) $(call at,tokenizer)
+	$(BIN)/train pack $(OUT)/corpus $(OUT)/tokenizer $(OUT)/tokens-$(1) $(wide) --phase $(1)
+$(call at,model-$(1)): $(call at,tokens-$(1)) $(call at,$(before))
+	$(BIN)/train pretrain $(OUT)/tokens-$(1) $(OUT)/tokenizer $(OUT)/model-$(1) $(with) --phase $(1) --start $(OUT)/$(before)
+endef
+$(foreach n,$(PHASES),$(eval $(call phase,$(n)))$(eval before := model-$(n)))
+$(call at,samples): $(call at,problems) $(if $(GIVEN),FORCE,$(call at,$(LAST)))
 	$(BIN)/evals sample $(OUT)/problems $(judged) $(@D) $(with) $(if $(NAME),--name '$(NAME)')
 $(call at,verdicts): $(call at,problems) $(call at,samples)
 	$(BIN)/evals judge $(OUT)/problems $(OUT)/samples $(@D) $(wide)
 FORCE:
 
-chain = repos files kept redacted parsed documents unique corpus problems tokenizer tokens model samples verdicts
+chain = repos files kept redacted parsed documents unique corpus problems tokenizer tokens $(LAST) samples verdicts
 $(call at,report): $(foreach t,$(if $(GIVEN),problems samples verdicts,$(chain)),$(call at,$(t)))
 	$(BIN)/evals report $(^:/manifest.json=) $(@D) $(with)
 

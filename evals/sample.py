@@ -18,10 +18,11 @@ from typing import NamedTuple
 import polars as pl
 
 import corpus
+import hub
 import passes
 from corpus import Refusal
 from evals import journal, replay
-from evals.backends import MARKED, Backend, Completion, Request, digest, hub, seed_of
+from evals.backends import MARKED, Backend, Completion, Request, digest, seed_of
 from evals.config import Sample, check
 from evals.problems import read_problems
 from evals.suites import SUITES

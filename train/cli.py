@@ -15,15 +15,18 @@ app = runfile.stage("train", train.__doc__ or "")
 
 
 @app.command
-def tokenizer(src: Path, dst: Path, /, *, settings: Tokenizer = Tokenizer()) -> corpus.Table:
-    """Train a byte-level BPE tokenizer with DeepSeek's pieces and special tokens.
+def tokenizer(src: Path, dst: Path, /, *, start: str = "", settings: Tokenizer = Tokenizer()) -> corpus.Table:
+    """Train a byte-level BPE tokenizer with DeepSeek's pieces and special tokens, or take another model's.
 
     Args:
         src: Table of the corpus.
         dst: Where the tokenizer goes: a folder that AutoTokenizer loads.
+        start: Model (a folder, or a name on the hub) whose tokenizer is taken; nothing is learned then.
     """
     from train import tokenizer as words
 
+    if start:
+        return words.adopt(start, dst, settings)
     documents = corpus.read(src, "corpus")
     with corpus.building(
         dst, "tokenizer", made_by="train tokenizer", settings=settings, inputs=[documents]
@@ -60,17 +63,19 @@ def pack(src: Path, words: Path, dst: Path, /, *, settings: Pack = Pack(), worke
 @app.command
 def pretrain(
     *paths: Path,
+    start: str = "",
     settings: Pretrain = Pretrain(),
     machine: Machine = Machine(),
     watch: Watch = Watch(),
 ) -> corpus.Table | None:
-    """Train a model from scratch on packed rows; a killed run goes on from its last checkpoint, to the bit.
+    """Train a model on packed rows; a killed run goes on from its last checkpoint, to the bit.
 
     Started as `torchrun --nproc-per-node 8 --no-python train pretrain …`, eight processes share the work.
 
     Args:
         paths: ROWS… WORDS DST: one or more tables of packed tokens, the table of the tokenizer that made
             them, and where the model goes: a folder that AutoModelForCausalLM and AutoTokenizer load.
+        start: Model to start from, if not from chance: a model's table, a folder, or a name on the hub.
     """
     if len(paths) < 3:
         raise corpus.Refusal("give rows, their tokenizer and where to go: train pretrain ROWS… WORDS DST.")
@@ -78,27 +83,32 @@ def pretrain(
     # Before torch loads: threads that wait by spinning starve one another on a machine with other work
     # (ten times slower at a load of three on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from train import loop, shard
+    from train import loop, parent, shard
+    from train.run import Sources
 
+    origin = parent.found(start) if start else None
     tokens, tokenizer = [corpus.read(path, "tokens") for path in rows], corpus.read(words, "tokenizer")
+    sources = Sources(tokens, tokenizer, origin)
     running = dst / "running"
     with shard.joined(machine.replicas) as group:
         if group.rank > 0:
             try:
                 if group.told() == "train":
-                    loop.write(None, running, tokens, tokenizer, settings, watch, group, machine)
+                    loop.write(None, running, sources, settings, machine, watch, group)
             except corpus.Refusal:
                 raise SystemExit(1) from None  # the first process says it
             return None
+        inputs = [*tokens, tokenizer, *([origin.table] if origin and origin.table else [])]
+        pins = {"start": origin.pin} if origin and origin.pin else {}
         with corpus.building(
-            dst, "model", made_by="train pretrain", settings=settings, inputs=[*tokens, tokenizer]
+            dst, "model", made_by="train pretrain", settings=settings, inputs=inputs, **pins
         ) as out:
             if isinstance(out, corpus.Table):
                 group.told("up to date")
                 return out
             running.mkdir(exist_ok=True)
             group.told("train")
-            return loop.write(out, running, tokens, tokenizer, settings, watch, group, machine)
+            return loop.write(out, running, sources, settings, machine, watch, group)
 
 
 @app.command

@@ -54,7 +54,8 @@ class Pretrain:
     """Settings of ``train pretrain``."""
 
     model: str = "1.3b"
-    """Shape of the model: 1.3b, 5.7b-mqa, 6.7b, 33b (the paper's), or small, tiny, nano."""
+    """Shape of a new model: 1.3b, 5.7b-mqa, 6.7b, 33b (the paper's), llm-7b, llm-67b (DeepSeek LLM's), or
+    small, tiny, nano.  With --start the shape is that of the model to start from."""
     tokens: int = 2_000_000_000_000
     """Tokens to train on; the corpus is repeated in another order where it is smaller."""
     mixture: tuple[float, ...] = ()
@@ -77,10 +78,12 @@ class Pretrain:
     """Share of the highest rate at which the cosine ends."""
     init_std: float = 0.006
     """Standard deviation of the initial weights (DeepSeek LLM, 2.3)."""
-    rope_theta: float = 10_000.0
-    """Base of the rotary embedding; 100,000 in the paper's long-context stage (3.6)."""
-    rope_factor: float = 1.0
-    """Linear scaling of positions; 4 in the paper's long-context stage (3.6)."""
+    rope_theta: float | None = None
+    """Base of the rotary embedding: 10,000, or as in the model to start from; 100,000 in the paper's
+    long-context phase (3.6)."""
+    rope_factor: float | None = None
+    """Linear scaling of positions: none, or as in the model to start from; 4 in the paper's long-context
+    phase (3.6)."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Arithmetic of the matrix products; weights, gradients and optimizer states are always fp32."""
     valid_sequences: int = 64
@@ -89,6 +92,9 @@ class Pretrain:
     """Steps between two validations; there is always one at the end."""
     checkpoint_every: int = 500
     """Steps between two checkpoints, from which a killed run goes on to the bit."""
+    keep_optimizer: bool = False
+    """Whether the table keeps the optimizer's states (8 bytes a parameter), so that a phase that starts
+    from this model goes on with them."""
     seed: int = 0
     """Another seed draws other initial weights and another order of sequences."""
 

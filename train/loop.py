@@ -11,34 +11,24 @@ Seconds are kept apart from metrics, so equal runs have equal digests.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_state_dict,
-    set_state_dict,
-)
-
 import corpus
-from corpus import MEASURED, Refusal
-from train import checkpoint, flops, journal, machine, model, optim, shard, sinks, tokenizer, validation
+from corpus import Refusal
+from train import checkpoint, export, flops, journal, optim, parent, shard, sinks, validation
 from train.batches import Batch, Rows
 from train.config import Machine, Pretrain, Watch
 from train.journal import Journal
 from train.order import Order
+from train.run import Run, Sources, start
 from train.shard import Group
 
 log = logging.getLogger(__name__)
@@ -59,104 +49,33 @@ class Step(NamedTuple):
     """Whether any process was asked to end."""
 
 
-@dataclass
-class Run:
-    """A model in training: everything that a step changes."""
-
-    trainee: model.Trainee
-    optimizer: torch.optim.AdamW
-    settings: Pretrain
-    steps: int
-    group: Group
-    special: model.SpecialIds
-    step: int = 0
-
-    @property
-    def device(self) -> torch.device:
-        return self.group.device
-
-    def flops(self, batch: Batch) -> float:
-        """Model FLOPs of a forward and backward pass."""
-        lengths = (end - start for start, end in itertools.pairwise([0, *batch.ends]))
-        return flops.of_pieces(self.trainee.llama.config, lengths)
-
-    def state(self) -> dict[str, Any]:
-        weights, optimizer = get_state_dict(self.trainee, self.optimizer)
-        return {"model": weights, "optimizer": optimizer}
-
-    def take(self, step: int, place: Path) -> None:
-        """Become what a checkpoint holds."""
-        state = self.state()
-        checkpoint.load(place, state, self.group)
-        set_state_dict(
-            self.trainee,
-            self.optimizer,
-            model_state_dict=state["model"],
-            optim_state_dict=state["optimizer"],
-        )
-        self.step = step
-
-
 def write(
     out: corpus.Output | None,
     running: Path,
-    tokens: Sequence[corpus.Table],
-    words: corpus.Table,
+    sources: Sources,
     settings: Pretrain,
+    layout: Machine,
     watch: Watch,
     group: Group,
-    layout: Machine = Machine(),
 ) -> corpus.Table | None:
     """Train, or go on training, and seal the ``model`` table.
 
     Args:
         out: The table, in the first process; None in the others.
         running: Where the journal and checkpoints lie meanwhile.
-        tokens: The ``tokens`` tables, all of one length.
-        words: The ``tokenizer`` table that they were made with.
     """
-    length = _length(tokens, words)
+    tokens = sources.tokens
     train, valid = (Rows(tokens, split, settings.attend) for split in ("train", "valid"))
     order = Order([table.digest for table in tokens], train.sizes, settings.seed, settings.mixture)
-    run = start(words, settings, length, group, layout)
+    run = start(sources, settings, group, layout)
     saved = checkpoint.newest(running)
     if saved is not None:
         run.take(*saved)
         log.info("pretrain: going on after step %s of %s", f"{run.step:,}", f"{run.steps:,}")
+    elif sources.origin is not None:
+        parent.give(sources.origin, run.trainee, run.optimizer, alone=group.size == 1)
     fit(run, train, valid, order, running, watch)
-    weights = get_model_state_dict(
-        run.trainee, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
-    )
-    return _export(out, run, weights, words, train, running, watch) if out else None
-
-
-def _length(tokens: Sequence[corpus.Table], words: corpus.Table) -> int:
-    """Predicted tokens per row; refuses tables that do not go together."""
-    for table in tokens:
-        if words.digest not in {source["digest"] for source in table.manifest["inputs"]}:
-            raise Refusal(f"{table.path} was not made with {words.path}: give the tokenizer that packed it.")
-    lengths = {int(table.manifest["length"]) for table in tokens}
-    if len(lengths) > 1:
-        raise Refusal(f"the tables of rows have lengths {sorted(lengths)}: a phase has one; pack them alike.")
-    return lengths.pop()
-
-
-def start(
-    words: corpus.Table, settings: Pretrain, length: int, group: Group, layout: Machine = Machine()
-) -> Run:
-    """A fresh model and optimizer, laid out on the machine; refuses sizes below one."""
-    for name in ("tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"):
-        if getattr(settings, name) < 1:
-            raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
-    loaded = tokenizer.load(words.path)
-    ids = model.SpecialIds(
-        *(tokenizer.special(loaded, n) for n in (tokenizer.BOS, tokenizer.EOS, tokenizer.PAD))
-    )
-    config = model.configuration(settings, loaded.get_vocab_size(), length, ids)
-    trainee = model.Trainee(config, settings.seed).to(group.device)
-    machine.prepare(trainee, settings, layout, group)
-    steps = math.ceil(settings.tokens / (settings.batch * length))
-    return Run(trainee, optim.adamw(trainee), settings, steps, group, ids)
+    return export.write(out, run, sources.words, train, running, watch)
 
 
 def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path, watch: Watch) -> None:
@@ -253,62 +172,6 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
     return Step(facts, tokens, work, data_wait, any(theirs[1] for theirs in everyones))
 
 
-def unigram_entropy(counts: np.ndarray, unpredicted: Sequence[int]) -> float:
-    """Nats per token of the best predictor that ignores all context: what a trained model must beat.
-
-    Args:
-        counts: How often each id occurs.
-        unpredicted: Ids that are never a label: BOS begins pieces and padding is masked.
-    """
-    counts = counts.astype(np.float64)
-    counts[list(unpredicted)] = 0
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
-
-
 def _micro(rows: Rows, wanted: list[int], run: Run) -> list[Batch]:
     size = run.settings.micro_batch
     return [rows.batch(wanted[at : at + size], run.device) for at in range(0, len(wanted), size)]
-
-
-def _export(
-    out: corpus.Output,
-    run: Run,
-    weights: dict[str, Any],
-    words: corpus.Table,
-    train: Rows,
-    running: Path,
-    watch: Watch,
-) -> corpus.Table:
-    """Move the model, its tokenizer and its journal into the table, and seal it."""
-    metrics, seconds = running / "metrics.jsonl", running / "seconds.jsonl"
-    config = run.trainee.llama.config
-    lines, timings = journal.read(metrics), journal.read(seconds)
-    speeds = sorted(line["tokens_per_second"] for line in timings)
-    facts = {
-        "shape": run.settings.model,
-        "parameters": sum(p.numel() for p in run.trainee.parameters()),
-        "steps": run.steps,
-        "epochs": round(run.steps * run.settings.batch / len(train), 3),
-        "unigram_entropy": unigram_entropy(
-            train.counts(config.vocab_size), (run.special.bos, run.special.pad)
-        ),
-        "loss": lines[-1]["loss"],
-        "valid_loss": lines[-1].get("valid_loss"),
-        "tokens_per_second": round(speeds[len(speeds) // 2]),
-        "device": str(run.device),
-        "threads": torch.get_num_threads(),
-        "processes": run.group.size,
-    }
-    folder = running / "export"
-    plain = {name.removeprefix("llama."): tensor for name, tensor in weights.items()}
-    model.save(run.trainee.llama, folder, plain)
-    contents: dict[str, corpus.Content] = {path.name: path for path in sorted(folder.iterdir())}
-    contents |= {part.name: words.file(part).read_bytes() for part in words.shards()}
-    contents["metrics.jsonl"] = metrics.read_bytes()
-    contents[f"{MEASURED}/seconds.jsonl"] = seconds.read_bytes()
-    out.write("model", contents, came_in=len(train), went_out=len(train))
-    table = out.seal(**facts)
-    checkpoint.keep(running, out.path / "checkpoints", watch.keep_every)
-    shutil.rmtree(running)  # only now: a run killed in here has its result, or all it needs to go on
-    return table

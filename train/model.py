@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +35,17 @@ SHAPES = {
     "5.7b-mqa": Shape(4096, 11008, 32, 32, 1),
     "6.7b": Shape(4096, 11008, 32, 32, 32),
     "33b": Shape(7168, 19200, 62, 56, 8),
+    # DeepSeek LLM, Table 2; the widths of the feed-forward layers are those of the published configurations.
+    "llm-7b": Shape(4096, 11008, 30, 32, 32),
+    "llm-67b": Shape(8192, 22016, 95, 64, 8),
     # Ours, with the same proportions: for a CPU in minutes, and for tests in seconds.
     "small": Shape(512, 1376, 8, 8, 8),
     "tiny": Shape(256, 704, 4, 2, 2),
     "nano": Shape(64, 176, 2, 2, 1),
 }
+
+THETA = 10_000.0
+"""Base of the rotary embedding before the long-context phase (paper, 3.6)."""
 
 ROW_MULTIPLE = 256
 """Embedding rows are rounded up, as 32,022 ids became 32,256 rows."""
@@ -63,9 +69,6 @@ def configuration(settings: Pretrain, vocabulary: int, length: int, special: Spe
     if settings.model not in SHAPES:
         raise Refusal(f"--model {settings.model} is unknown: give one of {', '.join(SHAPES)}.")
     shape = SHAPES[settings.model]
-    rope = {"rope_type": "default", "rope_theta": settings.rope_theta}
-    if settings.rope_factor != 1:
-        rope = {"rope_type": "linear", "factor": settings.rope_factor, "rope_theta": settings.rope_theta}
     return LlamaConfig(
         vocab_size=-(-vocabulary // ROW_MULTIPLE) * ROW_MULTIPLE,
         hidden_size=shape.hidden,
@@ -76,13 +79,23 @@ def configuration(settings: Pretrain, vocabulary: int, length: int, special: Spe
         max_position_embeddings=length,
         initializer_range=settings.init_std,
         rms_norm_eps=1e-6,
-        rope_parameters=rope,
+        rope_parameters=rope(
+            THETA if settings.rope_theta is None else settings.rope_theta,
+            1.0 if settings.rope_factor is None else settings.rope_factor,
+        ),
         tie_word_embeddings=False,
         bos_token_id=special.bos,
         eos_token_id=special.eos,
         pad_token_id=special.pad,
         dtype="float32",
     )
+
+
+def rope(theta: float, factor: float) -> dict[str, Any]:
+    """Rotary embedding of this base, with positions divided by ``factor``."""
+    if factor == 1:
+        return {"rope_type": "default", "rope_theta": theta}
+    return {"rope_type": "linear", "factor": factor, "rope_theta": theta}
 
 
 class Trainee(nn.Module):
@@ -133,7 +146,7 @@ def save(model: LlamaForCausalLM, folder: Path, weights: dict[str, Tensor] | Non
     written = json.loads(path.read_text())
     rope = written["rope_parameters"]
     written["rope_theta"] = rope["rope_theta"]
-    linear = rope["rope_type"] == "linear"
-    written["rope_scaling"] = {"type": "linear", "factor": rope["factor"]} if linear else None
+    kind, rest = rope["rope_type"], {k: v for k, v in rope.items() if k not in ("rope_type", "rope_theta")}
+    written["rope_scaling"] = None if kind == "default" else {"type": kind, **rest}
     written["torch_dtype"] = written["dtype"]
     path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n")

@@ -16,7 +16,9 @@ import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 import corpus
+import hub
 from corpus import Refusal
+from train.config import Tokenizer as Settings
 
 BOS = "<｜begin▁of▁sentence｜>"
 EOS = "<｜end▁of▁sentence｜>"
@@ -29,6 +31,10 @@ SPECIALS = (BOS, EOS, FIM_HOLE, FIM_BEGIN, FIM_END, PAD, "<|User|>", "<|Assistan
 
 PIECES = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+")
 """What BPE never merges across, as llama.cpp carries it for "deepseek-coder"; digits stand alone."""
+
+
+FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+"""What a tokenizer's table holds; the last two may be missing in other people's."""
 
 
 def train(texts: Iterator[str], vocabulary: int) -> Tokenizer:
@@ -97,10 +103,29 @@ def files(tokenizer: Tokenizer) -> dict[str, bytes]:
     }
     names = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD}
     return {
-        "tokenizer.json": tokenizer.to_str(pretty=True).encode(),
-        "tokenizer_config.json": json.dumps(settings, indent=2, ensure_ascii=False).encode(),
-        "special_tokens_map.json": json.dumps(names, indent=2, ensure_ascii=False).encode(),
+        FILES[0]: tokenizer.to_str(pretty=True).encode(),
+        FILES[1]: json.dumps(settings, indent=2, ensure_ascii=False).encode(),
+        FILES[2]: json.dumps(names, indent=2, ensure_ascii=False).encode(),
     }
+
+
+def adopt(name: str, dst: Path, settings: Settings) -> corpus.Table:
+    """The tokenizer of another model as a table; refuses one that lacks a token that rows are made with."""
+    pin = hub.commit_of(name) if hub.named(name) else ""
+    folder = hub.fetched(pin) if pin else Path(name)
+    found = {file: folder / file for file in FILES if (folder / file).exists()}
+    if FILES[0] not in found:
+        raise Refusal(f"{name} has no {FILES[0]}: give a model with a tokenizer of that form.")
+    loaded = Tokenizer.from_file(str(found[FILES[0]]))
+    for text in (BOS, EOS, FIM_HOLE, FIM_BEGIN, FIM_END, PAD):
+        if loaded.encode(text, add_special_tokens=False).ids != [special(loaded, text)]:
+            raise Refusal(f"{name} reads {text} as several tokens: it is no special token there.")
+    pin = pin or " ".join(corpus.sha256_of(path) for path in found.values())
+    with corpus.building(dst, "tokenizer", made_by="train tokenizer", settings=settings, start=pin) as out:
+        if isinstance(out, corpus.Table):
+            return out
+        out.write("tokenizer", {file: path.read_bytes() for file, path in found.items()})
+        return out.seal(vocabulary=loaded.get_vocab_size())
 
 
 def load(table: Path) -> Tokenizer:
@@ -118,7 +143,7 @@ def special(tokenizer: Tokenizer, name: str) -> int:
     """The single id of a special token; refuses a tokenizer that lacks it."""
     token = tokenizer.token_to_id(name)
     if token is None:
-        raise Refusal(f"the tokenizer has no token {name}: make it with `train tokenizer`.")
+        raise Refusal(f"the tokenizer has no token {name}: make one with `train tokenizer`.")
     return int(token)
 
 
@@ -126,7 +151,10 @@ def byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
     """How many bytes of text each id stands for, (ids,) uint16; specials stand for none."""
     lengths = np.zeros(tokenizer.get_vocab_size(), np.uint16)
     for text, token in tokenizer.get_vocab().items():
-        lengths[token] = 0 if text in SPECIALS else len(text)  # one character of the alphabet per byte
+        lengths[token] = len(text)  # one character of the alphabet per byte
+    for token, added in tokenizer.get_added_tokens_decoder().items():
+        # DeepSeek's tokenizer has thirteen characters outside of BPE, spelled as themselves.
+        lengths[token] = 0 if added.special else len(added.content.encode())
     return lengths
 
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import corpus
-from evals.backends import hub
+import hub
 from evals.config import Sample
 from evals.sample import write_samples
 

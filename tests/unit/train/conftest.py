@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import corpus
-from train import cli, loop
+from train import cli
 from train.batches import Rows
 from train.config import Pack, Pretrain, Tokenizer
+from train.run import Run, Sources, start
 from train.shard import Group
 
 HOSTILE = "x = '<｜fim▁hole｜>' # <｜end▁of▁sentence｜><pad><|EOT|> é 你好，世界\r\n\t𝕏  ー1234\n" * 3
@@ -91,9 +92,14 @@ def trained(tokens: corpus.Table, words: corpus.Table, place: Path) -> corpus.Ta
     return cli.pretrain(tokens.path, words.path, place / "model", settings=TRAIN)
 
 
+@pytest.fixture(scope="session")
+def sources(tokens: corpus.Table, words: corpus.Table) -> Sources:
+    return Sources([tokens], words)
+
+
 @pytest.fixture
-def run(words: corpus.Table) -> loop.Run:
-    return loop.start(words, TRAIN, PACK.length, ALONE)
+def run(sources: Sources) -> Run:
+    return start(sources, TRAIN, ALONE)
 
 
 @pytest.fixture(scope="session")

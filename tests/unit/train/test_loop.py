@@ -17,15 +17,16 @@ import torch
 
 import corpus
 from corpus import Refusal
-from train import checkpoint, cli, loop
+from train import checkpoint, cli, export, loop
 from train.batches import Rows
+from train.run import Run, Sources, start
 
 from .conftest import ALONE, TRAIN
 
 SIZES = ["tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"]
 
 
-def gradients(run: loop.Run, rows: Rows, micro_batch: int) -> tuple[float, list[torch.Tensor]]:
+def gradients(run: Run, rows: Rows, micro_batch: int) -> tuple[float, list[torch.Tensor]]:
     wanted = list(range(4))
     run.settings = replace(TRAIN, micro_batch=micro_batch)
     run.optimizer.step = lambda: None  # only the gradients are looked at
@@ -33,7 +34,7 @@ def gradients(run: loop.Run, rows: Rows, micro_batch: int) -> tuple[float, list[
     return step.facts["loss"], [p.grad.clone() for p in run.trainee.parameters()]
 
 
-def test_micro_batches_of_one_two_and_four_rows_give_the_same_gradients(run: loop.Run, rows: Rows) -> None:
+def test_micro_batches_of_one_two_and_four_rows_give_the_same_gradients(run: Run, rows: Rows) -> None:
     results = [gradients(run, rows, size) for size in (1, 2, 4)]
     for loss, grads in results[1:]:
         assert loss == pytest.approx(results[0][0], rel=1e-6)
@@ -77,7 +78,7 @@ def test_the_loss_falls_and_the_journal_says_how(trained: corpus.Table) -> None:
 def test_the_unigram_entropy_is_that_of_the_shares() -> None:
     import numpy as np
 
-    assert loop.unigram_entropy(np.array([7, 2, 2, 0]), [0]) == pytest.approx(math.log(2))
+    assert export.unigram_entropy(np.array([7, 2, 2, 0]), [0]) == pytest.approx(math.log(2))
 
 
 PROGRAM = """
@@ -110,7 +111,7 @@ def test_a_killed_run_ends_with_the_same_bits_as_an_undisturbed_one(
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_documents(
-    run: loop.Run, rows: Rows
+    run: Run, rows: Rows
 ) -> None:
     with torch.no_grad():
         run.trainee.llama.lm_head.weight[0, 0] = math.nan
@@ -132,9 +133,9 @@ def test_a_tokenizer_that_did_not_make_the_rows_is_refused(
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_sizes_below_one_are_refused_by_name(words: corpus.Table, name: str) -> None:
+def test_sizes_below_one_are_refused_by_name(sources: Sources, name: str) -> None:
     with pytest.raises(Refusal, match=f"{name} is 0: give at least 1"):
-        loop.start(words, replace(TRAIN, **{name: 0}), 127, ALONE)
+        start(sources, replace(TRAIN, **{name: 0}), ALONE)
 
 
 def test_a_torn_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:

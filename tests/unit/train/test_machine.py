@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-import corpus
-from train import loop, machine
+from train import machine
 from train.batches import Rows
 from train.config import Machine
+from train.run import Sources, start
 
-from .conftest import ALONE, PACK, TRAIN
+from .conftest import ALONE, TRAIN
 
 
-def backward(words: corpus.Table, rows: Rows, layout: Machine) -> tuple[int, list[torch.Tensor]]:
+def backward(sources: Sources, rows: Rows, layout: Machine) -> tuple[int, list[torch.Tensor]]:
     """Bytes that the forward pass keeps for the backward one, and the gradients."""
-    run = loop.start(words, TRAIN, PACK.length, ALONE, layout)
+    run = start(sources, TRAIN, ALONE, layout)
     batch = rows.batch([0, 1], run.device)
     kept: dict[int, int] = {}
 
@@ -33,28 +33,28 @@ def backward(words: corpus.Table, rows: Rows, layout: Machine) -> tuple[int, lis
 
 @pytest.mark.parametrize("recompute", ["selective", "full"])
 def test_what_is_recomputed_gives_the_same_bits_from_less_memory(
-    words: corpus.Table, rows: Rows, recompute: str
+    sources: Sources, rows: Rows, recompute: str
 ) -> None:
-    most, wanted = backward(words, rows, Machine())
-    kept, gradients = backward(words, rows, Machine(recompute=recompute))
+    most, wanted = backward(sources, rows, Machine())
+    kept, gradients = backward(sources, rows, Machine(recompute=recompute))
     assert all(torch.equal(*pair) for pair in zip(gradients, wanted, strict=True))
     assert kept < most / 2  # selective keeps products in a store of its own, which is not counted here
 
 
-def test_selective_computes_no_product_of_the_forward_pass_again(words: corpus.Table, rows: Rows) -> None:
+def test_selective_computes_no_product_of_the_forward_pass_again(sources: Sources, rows: Rows) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     counts = {}
     for recompute in ("none", "selective", "full"):
         with FlopCounterMode(display=False) as counter:
-            backward(words, rows, Machine(recompute=recompute))
+            backward(sources, rows, Machine(recompute=recompute))
         counts[recompute] = counter.get_total_flops()
     assert counts["selective"] == counts["none"] < counts["full"]
 
 
-def test_compiled_layers_give_the_gradients_of_eager_ones(words: corpus.Table, rows: Rows) -> None:
-    most, wanted = backward(words, rows, Machine())
-    kept, gradients = backward(words, rows, Machine(compile=True))
+def test_compiled_layers_give_the_gradients_of_eager_ones(sources: Sources, rows: Rows) -> None:
+    most, wanted = backward(sources, rows, Machine())
+    kept, gradients = backward(sources, rows, Machine(compile=True))
     for compiled, eager in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(
             compiled, eager, rtol=1e-4, atol=1e-3

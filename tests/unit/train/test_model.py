@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 import corpus
 from corpus import Refusal
-from train import loop, model
+from train import model
 from train.batches import Rows
 from train.config import Pretrain
+from train.run import Run
 
 IDS = model.SpecialIds(32013, 32014, 32018)
 
@@ -36,7 +37,7 @@ def test_an_unknown_shape_is_refused_with_the_known_ones() -> None:
         model.configuration(Pretrain(model="7b"), 300, 128, IDS)
 
 
-def test_another_document_in_the_row_does_not_move_a_bit(run: loop.Run) -> None:
+def test_another_document_in_the_row_does_not_move_a_bit(run: Run) -> None:
     torch.manual_seed(0)
     ids = torch.randint(0, 600, (90,))
     other = ids.clone()
@@ -46,7 +47,7 @@ def test_another_document_in_the_row_does_not_move_a_bit(run: loop.Run) -> None:
     assert torch.equal(one[40:], two[40:]) and not torch.equal(one[:40], two[:40])
 
 
-def test_packed_documents_have_the_loss_and_gradients_of_separate_ones(run: loop.Run, rows: Rows) -> None:
+def test_packed_documents_have_the_loss_and_gradients_of_separate_ones(run: Run, rows: Rows) -> None:
     batch = next(b for b in (rows.batch([r], run.device) for r in range(len(rows))) if len(b.ends) > 2)
     run.trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends).backward()
     together = [p.grad.clone() for p in run.trainee.parameters()]
@@ -59,7 +60,7 @@ def test_packed_documents_have_the_loss_and_gradients_of_separate_ones(run: loop
         torch.testing.assert_close(parameter.grad, whole, rtol=1e-4, atol=1e-4)
 
 
-def test_the_loss_of_a_document_is_that_of_transformers_own_model(run: loop.Run) -> None:
+def test_the_loss_of_a_document_is_that_of_transformers_own_model(run: Run) -> None:
     ids = torch.randint(0, 600, (64,))
     labels = torch.cat([ids[1:], torch.tensor([-100])])
     ours = run.trainee(ids, labels, torch.arange(64), [64]) / 63
@@ -70,7 +71,7 @@ def test_the_loss_of_a_document_is_that_of_transformers_own_model(run: loop.Run)
 
 
 def test_the_exported_folder_gives_the_logits_of_the_trained_model(
-    trained: corpus.Table, words: corpus.Table, run: loop.Run
+    trained: corpus.Table, words: corpus.Table, run: Run
 ) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(trained.path)
     run.trainee.llama.load_state_dict(loaded.state_dict())

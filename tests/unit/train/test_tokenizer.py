@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from transformers import AutoTokenizer
 
 import corpus
 from corpus import Refusal
-from train import tokenizer
+from train import cli, tokenizer
 from train.tokenizer import SPECIALS
 
 SNIPPETS = [" ", "\n", "\r\n", "\t", "def", "0", "42", "é", "你好", "。", "<pad>", *SPECIALS]
@@ -85,6 +86,24 @@ def test_the_sample_stays_within_its_bytes_and_is_refused_when_nothing_fits(docu
     assert 0 < sum(sizes[key] for key in chosen) <= 20_000
     with pytest.raises(Refusal, match="sample_bytes=1"):
         tokenizer.sample(documents, 1, 0)
+
+
+def test_another_models_tokenizer_is_taken_as_it_is_and_one_without_sentinels_is_not(
+    words: corpus.Table, loaded: Tokenizer, tmp_path: Path
+) -> None:
+    theirs = Tokenizer.from_file(str(words.path / "tokenizer.json"))
+    theirs.add_tokens(["õ"])  # as DeepSeek's has: a character beside BPE, no special token
+    (tmp_path / "theirs").mkdir()
+    theirs.save(str(tmp_path / "theirs" / "tokenizer.json"))
+    taken = cli.tokenizer(tmp_path, tmp_path / "taken", start=str(tmp_path / "theirs"))
+    again = tokenizer.load(taken.path)
+    text = "õ = 'ñõ'  # <pad>"
+    ids = again.encode(text, add_special_tokens=False).ids
+    assert theirs.token_to_id("õ") in ids and tokenizer.byte_lengths(again)[ids].sum() == len(text.encode())
+    plain = Tokenizer(loaded.model)
+    plain.save(str(tmp_path / "theirs" / "tokenizer.json"))
+    with pytest.raises(Refusal, match="has no token"):
+        cli.tokenizer(tmp_path, tmp_path / "other", start=str(tmp_path / "theirs"))
 
 
 def test_a_tokenizer_without_the_special_tokens_is_refused() -> None:

@@ -6,15 +6,16 @@ import pytest
 import torch
 
 import corpus
-from train import loop, validation
+from train import validation
 from train.batches import Rows
+from train.run import Run
 
 from .conftest import ALONE
 
 ROWS = 41
 
 
-def test_the_loss_of_each_group_is_that_of_its_pieces_alone(run: loop.Run, tokens: corpus.Table) -> None:
+def test_the_loss_of_each_group_is_that_of_its_pieces_alone(run: Run, tokens: corpus.Table) -> None:
     valid = Rows([tokens], "valid")
     told = validation.validate(run.trainee, valid, ROWS, ALONE)
     sums: dict[tuple[str, str], list[float]] = {}

@@ -1,0 +1,106 @@
+"""A model in training: what it is made of, how it begins, and what a checkpoint holds of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+import corpus
+from corpus import Refusal
+from train import checkpoint, flops, machine, model, optim, parent, tokenizer
+from train.batches import Batch
+from train.config import Machine, Pretrain
+from train.parent import Parent
+from train.shard import Group
+
+
+class Sources(NamedTuple):
+    """What a run reads."""
+
+    tokens: Sequence[corpus.Table]
+    """The ``tokens`` tables, all of one length."""
+    words: corpus.Table
+    """The ``tokenizer`` table that they were made with."""
+    origin: Parent | None = None
+    """The model to start from, if not from chance."""
+
+    def length(self) -> int:
+        """Predicted tokens per row; refuses tables that do not go together."""
+        for table in self.tokens:
+            if self.words.digest not in {source["digest"] for source in table.manifest["inputs"]}:
+                raise Refusal(
+                    f"{table.path} was not made with {self.words.path}: give the tokenizer that packed it."
+                )
+        lengths = {int(table.manifest["length"]) for table in self.tokens}
+        if len(lengths) > 1:
+            raise Refusal(f"tables of rows have lengths {sorted(lengths)}: a phase has one; pack them alike.")
+        return lengths.pop()
+
+
+@dataclass
+class Run:
+    """A model in training: everything that a step changes."""
+
+    trainee: model.Trainee
+    optimizer: torch.optim.AdamW
+    settings: Pretrain
+    steps: int
+    group: Group
+    special: model.SpecialIds
+    step: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.group.device
+
+    def flops(self, batch: Batch) -> float:
+        """Model FLOPs of a forward and backward pass."""
+        lengths = (end - start for start, end in itertools.pairwise([0, *batch.ends]))
+        return flops.of_pieces(self.trainee.llama.config, lengths)
+
+    def state(self) -> dict[str, Any]:
+        weights, optimizer = get_state_dict(self.trainee, self.optimizer)
+        return {"model": weights, "optimizer": optimizer}
+
+    def take(self, step: int, place: Path) -> None:
+        """Become what a checkpoint holds."""
+        state = self.state()
+        checkpoint.load(place, state, self.group)
+        set_state_dict(
+            self.trainee,
+            self.optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+        )
+        self.step = step
+
+
+def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = Machine()) -> Run:
+    """A model, of the shape of the one to start from if there is one, and its optimizer, laid out.
+
+    Its weights are still those of chance.  Refuses sizes below one.
+    """
+    length = sources.length()
+    for name in ("tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"):
+        if getattr(settings, name) < 1:
+            raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
+    loaded = tokenizer.load(sources.words.path)
+    ids = model.SpecialIds(
+        *(tokenizer.special(loaded, n) for n in (tokenizer.BOS, tokenizer.EOS, tokenizer.PAD))
+    )
+    size = loaded.get_vocab_size()
+    if sources.origin is None:
+        config = model.configuration(settings, size, length, ids)
+    else:
+        config = parent.configuration(sources.origin, settings, sources.words.path, size, length, ids)
+    trainee = model.Trainee(config, settings.seed).to(group.device)
+    machine.prepare(trainee, settings, layout, group)
+    steps = math.ceil(settings.tokens / (settings.batch * length))
+    return Run(trainee, optim.adamw(trainee), settings, steps, group, ids)
