@@ -35,6 +35,27 @@ def list_(
 
 
 @app.command
+def plan(
+    src: Path,
+    /,
+    *,
+    settings: Annotated[Fetch, Parameter(name="*")] = Fetch(),
+    cache: Annotated[Path | None, Parameter(env_var="FATHOM_CACHE")] = None,
+    like: Path | None = None,
+) -> None:
+    """Print what a fetch would cost in requests, bytes and hours, before anything travels.
+
+    Args:
+        src: The table of repos, from `crawl list`.
+        cache: Where downloads are kept; what is there costs nothing.
+        like: An earlier table of files, from `crawl fetch`: its measured rates are taken.
+    """
+    from crawl import plan
+
+    print(plan.table(plan.estimate(src, settings, cache, like)))
+
+
+@app.command
 def fetch(
     src: Path,
     dst: Path,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,8 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 
 RejectRow = tuple[str, str, str | None, int, int]
 Failure = BadRepo | OutOfReach
+Traffic = dict[str, dict[str, float]]
+"""By source, what travelled: repos, bytes, seconds of one connection.  `crawl plan` reads it."""
 
 
 def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, workers: int) -> corpus.Table:
@@ -52,12 +55,12 @@ def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, worke
         if isinstance(out, corpus.Table):
             return out
         left = out.left(sorted(listed))
-        failed = _obtain({unit: listed[unit] for unit in left}, cache, _caps(settings))
+        failed, traffic = _obtain({unit: listed[unit] for unit in left}, cache, _caps(settings))
         _refuse_too_few(failed, listed, settings.missing)
         read = partial(_read_unit, src=src, digest=repos.digest, caps=_caps(settings), cache=cache)
         work = partial(read, out=out, failed=failed)
         passes.each(work, left, label="reading repos", workers=workers)
-        return out.seal()
+        return out.seal(traffic=traffic)
 
 
 def read_repo(repo: Repo, entries: Iterable[Entry]) -> tuple[pl.DataFrame, list[RejectRow]]:
@@ -238,19 +241,38 @@ def _caps(settings: Fetch) -> Caps:
     )
 
 
-def _obtain(repos: dict[str, Repo], cache: Path, caps: Caps) -> dict[str, Failure]:
-    """Bring all repos into the cache; returns those that could not be had, by unit."""
+class _Obtained(NamedTuple):
+    """How it went with one repo: the bytes that travelled, the seconds it took, and why it failed."""
 
-    def obtain(unit: str) -> tuple[str, Failure | None]:
+    unit: str
+    bytes: int
+    seconds: float
+    failure: Failure | None
+
+
+def _obtain(repos: dict[str, Repo], cache: Path, caps: Caps) -> tuple[dict[str, Failure], Traffic]:
+    """Bring all repos into the cache; returns those that could not be had, by unit, and what travelled."""
+
+    def obtain(unit: str) -> _Obtained:
+        start = time.monotonic()
         try:
-            SOURCES[repos[unit].source].obtain(repos[unit], cache, caps)
+            size = SOURCES[repos[unit].source].obtain(repos[unit], cache, caps)
         except (BadRepo, OutOfReach) as failure:
-            return unit, failure
-        return unit, None
+            return _Obtained(unit, 0, 0.0, failure)
+        return _Obtained(unit, size, time.monotonic() - start, None)
 
+    failed: dict[str, Failure] = {}
+    traffic: Traffic = {}
     with ThreadPoolExecutor(DOWNLOADS) as pool:
-        done = passes.progress(pool.map(obtain, repos), label="downloading", total=len(repos))
-        return {unit: failure for unit, failure in done if failure is not None}
+        for one in passes.progress(pool.map(obtain, repos), label="downloading", total=len(repos)):
+            if one.failure is not None:
+                failed[one.unit] = one.failure
+            elif one.bytes:
+                sums = traffic.setdefault(repos[one.unit].source, {"repos": 0, "bytes": 0, "seconds": 0.0})
+                sums["repos"] += 1
+                sums["bytes"] += one.bytes
+                sums["seconds"] = round(sums["seconds"] + one.seconds, 3)
+    return failed, traffic
 
 
 def _refuse_too_few(failed: dict[str, Failure], listed: dict[str, Repo], share: float) -> None:

@@ -1,4 +1,4 @@
-"""Where repos come from.  A source is a module with the two functions of ``Source``.
+"""Where repos come from.  A source is a module with the three functions of ``Source``.
 
 ``list`` functions differ (each takes its own settings) and are called by ``crawl.listing``.
 """
@@ -23,8 +23,16 @@ def cache_folder(given: Path | None) -> Path:
 class Source(Protocol):
     """How the content of a listed repo is had and read."""
 
-    def obtain(self, repo: Repo, cache: Path, caps: Caps) -> None:
-        """Bring what ``entries`` needs into the cache; raises ``OutOfReach`` or ``BadRepo``."""
+    def has(self, repo: Repo, cache: Path) -> bool:
+        """Whether the cache holds the repo at its revision, as far as a look at file names can tell."""
+
+    def obtain(self, repo: Repo, cache: Path, caps: Caps) -> int:
+        """Bring what ``entries`` needs into the cache; returns the bytes that were stored for it.
+
+        Raises:
+            OutOfReach: It could not be had.
+            BadRepo: It is more than the caps allow.
+        """
 
     def entries(self, repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:
         """The repo's entries at its revision, without network; raises ``BadRepo``."""

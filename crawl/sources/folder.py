@@ -29,8 +29,14 @@ def list_repo(folder: Path) -> Repo:
     return Repo(f"folder/{name}", _revision(root), "folder", root.as_posix())
 
 
-def obtain(repo: Repo, cache: Path, caps: Caps) -> None:
+def has(repo: Repo, cache: Path) -> bool:
     """A folder is there already; that it is the one that was listed is checked on reading."""
+    return True
+
+
+def obtain(repo: Repo, cache: Path, caps: Caps) -> int:
+    """Nothing travels."""
+    return 0
 
 
 def entries(repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:

@@ -68,18 +68,24 @@ def list_repo(url: str) -> Repo:
     raise Refusal(f"{address} has no revision {wanted!r}: give a branch, a tag or a commit after '@'.")
 
 
-def obtain(repo: Repo, cache: Path, caps: Caps) -> None:
-    """Bring the commit, its trees and its wanted blobs into the store; what is there does not travel."""
-    folder = _folder(repo, cache)
+def has(repo: Repo, cache: Path) -> bool:
+    """Whether the commit and its trees are there; blobs that other caps left out may be missing."""
+    return (_folder(repo, cache) / gitstore.ref(repo.revision)).exists()
+
+
+def obtain(repo: Repo, cache: Path, caps: Caps) -> int:
+    """Bring the commit, its trees and its wanted blobs into the store; returns the bytes of their packs."""
+    folder, store = _folder(repo, cache), gitstore.of(cache)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    brought = 0
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            gitstore.prepare(folder, gitstore.of(cache))
+            gitstore.prepare(folder, store)
             if not gitstore.has_ref(folder, repo.revision):
                 _fetch_trees(repo, folder, caps)
-                gitstore.share(folder, gitstore.of(cache))
-            _fetch_blobs(repo, folder, cache, caps)
+                brought += gitstore.share(folder, store)
+            return brought + _fetch_blobs(repo, folder, store, caps)
         except gitrun.TooMuch:
             raise BadRepo("too_large", "more than a repository may have") from None
 
@@ -119,18 +125,19 @@ def _fetch_trees(repo: Repo, folder: Path, caps: Caps) -> None:
     gitstore.fetch(words, repo, folder, seconds=caps.seconds, disk=MAX_CLONE)
 
 
-def _fetch_blobs(repo: Repo, folder: Path, cache: Path, caps: Caps) -> None:
+def _fetch_blobs(repo: Repo, folder: Path, store: Path, caps: Caps) -> int:
     """What the tree names, is wanted, and is neither in the store nor on its way into it."""
     wanted = _wanted(_tree(repo, folder, caps)) - _giants(folder, caps)
     with gitstore.claimed(gitstore.missing(folder, wanted)) as (ours, others):
         # Asked again: what another thread brought meanwhile is claimed by nobody any more.
         _fetch_named(repo, folder, caps, gitstore.missing(folder, ours))
-        gitstore.share(folder, gitstore.of(cache))
+        brought = gitstore.share(folder, store)
     if others:
         for event in others:
             event.wait()
         _fetch_named(repo, folder, caps, gitstore.missing(folder, wanted - ours))
-        gitstore.share(folder, gitstore.of(cache))
+        brought += gitstore.share(folder, store)
+    return brought
 
 
 def _fetch_named(repo: Repo, folder: Path, caps: Caps, blobs: set[str]) -> None:

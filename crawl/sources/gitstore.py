@@ -60,13 +60,15 @@ def fetch(
         _clear(folder)
 
 
-def share(folder: Path, store: Path) -> None:
-    """Move a repository's packs into the store."""
+def share(folder: Path, store: Path) -> int:
+    """Move a repository's packs into the store; returns their bytes."""
     packs = folder / "objects" / "pack"
+    size = sum(pack.stat().st_size for pack in packs.glob("*.pack"))
     for suffix in _PARTS:
         for part in packs.glob(f"*{suffix}"):
             part.replace(store / "pack" / part.name)
     _index(folder, store)
+    return size
 
 
 def ref(revision: str) -> str:

@@ -95,12 +95,19 @@ def repo(row: Mapping[str, str | None], where: str) -> Repo:
 # ---------------------------------------------------------------------------------------- reading
 
 
-def obtain(repo: Repo, cache: Path, caps: Caps) -> None:
-    """Download the archive if the cache does not hold it."""
+def has(repo: Repo, cache: Path) -> bool:
+    """Whether the archive is there; its hash is checked on reading."""
+    return _archive(repo, cache).exists()
+
+
+def obtain(repo: Repo, cache: Path, caps: Caps) -> int:
+    """Download the archive if the cache does not hold it; returns its bytes."""
     archive = _archive(repo, cache)
-    if not archive.exists():
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        _download(repo, archive)
+    if archive.exists():
+        return 0
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    _download(repo, archive)
+    return archive.stat().st_size
 
 
 def entries(repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:
