@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import corpus
 import crawl
 import runfile
-from crawl.config import Fetch, Filter, List, Order, Parse, Redact, Screen
+from crawl.config import Fetch, Filter, List, Order, Parse, Redact, Rules, Screen
 
 app = runfile.stage("crawl", crawl.__doc__ or "")
 
@@ -90,6 +90,21 @@ def filter_(src: Path, dst: Path, /, *, settings: Filter = Filter(), workers: in
     from crawl import filter as filters
 
     return filters.filter_files(src, dst, settings, workers)
+
+
+@app.command
+def rules(src: Path, /, *, settings: Rules = Rules()) -> None:
+    """Print what every rule would drop of a table, without dropping anything.
+
+    fail: files that fail the rule; first: those that no earlier rule of its list has dropped; only: those
+    that fail no other rule; share: of all bytes.
+
+    Args:
+        src: A table of files; one from `crawl filter` knows its signals, any other is read and measured.
+    """
+    from crawl import filter as filters
+
+    print(filters.try_rules(src, settings))
 
 
 @app.command

@@ -111,10 +111,15 @@ class Filter:
     """SPDX identifiers of the licences that may stay."""
     keep_unlicensed: bool = False
     """Keep files whose licence nothing states."""
-    drop_generated: bool = False
-    """Also drop generated and minified files (not among the paper's rules)."""
-    drop_vendored: bool = False
-    """Also drop copies of other projects inside a repo (not among the paper's rules)."""
+    profiles: tuple[str, ...] = ("deepseek",)
+    """Rules to go by, in order: deepseek, bigcode, opencoder, generated, vendored (crawl/rules.toml)."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    profiles: tuple[str, ...] = ("deepseek", "bigcode", "opencoder", "generated", "vendored")
+    """Rules to try, as in `crawl filter`."""
 
 
 @Parameter(name="*")

@@ -1,4 +1,8 @@
-"""`crawl filter`: what may stay, by licence first, then by rule; whatever goes leaves its reason."""
+"""`crawl filter`: what may stay, by licence first, then by rule; whatever goes leaves its reason.
+
+The part ``signals`` keeps what was measured of every file that came in, so that other rules can be tried
+without reading a text again: ``crawl rules`` does.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,24 @@ from functools import cache as once
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 
 import corpus
 import passes
 import schemas
-from crawl import licenses, rules
-from crawl.config import Filter
+from crawl import licenses, rules, signals
+from crawl.config import Filter, Rules
 
 VERB = "crawl filter"
-
-_LOOKED_AT = ("repo", "path", "language", "license", "bytes", "text")
 
 
 def filter_files(src: Path, dst: Path, settings: Filter, workers: int) -> corpus.Table:
     """Write the files of ``src`` that pass, shard by shard."""
+    rules.of(settings.profiles)
     files = corpus.read(src, "files")
-    with corpus.building(dst, "files", made_by=VERB, settings=settings, inputs=[files]) as out:
+    pins = {"rules": str(rules.version())}
+    with corpus.building(dst, "files", made_by=VERB, settings=settings, inputs=[files], **pins) as out:
         if isinstance(out, corpus.Table):
             return out
         units = out.left(Path(shard.name).stem for shard in files.shards())
@@ -31,34 +36,41 @@ def filter_files(src: Path, dst: Path, settings: Filter, workers: int) -> corpus
         return out.seal()
 
 
-def failed(file: rules.File, license_: str | None, settings: Filter) -> tuple[str, str | None] | None:
-    """Why a file must go, as reason and detail, or None if it may stay."""
-    if license_ is None and not settings.keep_unlicensed:
-        return "unlicensed", None
-    if license_ is not None and not licenses.permits(license_, settings.allow):
-        return "license", license_
-    chosen = rules.PAPER
-    chosen += (rules.generated,) if settings.drop_generated else ()
-    chosen += (rules.vendored,) if settings.drop_vendored else ()
-    return rules.first_failed(file, chosen)
+def try_rules(src: Path, settings: Rules) -> str:
+    """What every rule of the profiles would do to the files at ``src``, to print; nothing is written."""
+    chosen = rules.of(settings.profiles)
+    files = corpus.read(src, "files")
+    if files.shards("signals"):
+        return rules.printed(rules.effects(files.scan("signals"), chosen))
+    shards = passes.progress(files.shards(), label="measuring", total=len(files.shards()))
+    measured = pa.concat_tables([signals.table(files.batches(shard)) for shard in shards])
+    return rules.printed(rules.effects(pl.LazyFrame(measured), chosen))
+
+
+def stated(license_: str | None, settings: Filter) -> tuple[str, str | None] | None:
+    """Why a file must go for its licence, as reason and detail, or None if it may stay."""
+    if license_ is None:
+        return None if settings.keep_unlicensed else ("unlicensed", None)
+    return None if licenses.permits(license_, settings.allow) else ("license", license_)
 
 
 def _filter_shard(unit: str, *, out: corpus.Output, src: Path, digest: str, settings: Filter) -> None:
     files = _files(src, digest)
     shard = next(shard for shard in files.shards() if Path(shard.name).stem == unit)
-    kept: list[pa.RecordBatch] = []
-    rejected: list[tuple[str, str, str | None, int, int]] = []
-    for batch in files.batches(shard):
-        columns = [batch.column(name).to_pylist() for name in _LOOKED_AT]
-        stays = []
-        for repo, path, language, license_, size, text in zip(*columns, strict=True):
-            failure = failed(rules.File(path, language, text), license_, settings)
-            stays.append(failure is None)
-            if failure is not None:
-                rejected.append((f"{repo}:{path}", *failure, 1, size))
-        kept.append(batch.filter(pa.array(stays)))
-    rows = pa.Table.from_batches(kept, schema=schemas.SCHEMAS["files"])
-    out.write(unit, {"": rows, "rejects": corpus.rejects(rejected, VERB)}, came_in=shard.rows)
+    batches = list(files.batches(shard))
+    measured = signals.table(batches)
+    rows = pa.Table.from_batches(batches, schema=schemas.SCHEMAS["files"])
+    judged = rules.judge(pl.LazyFrame(measured), rules.of(settings.profiles)).collect()
+    stays, rejected = [], []
+    facts = judged.select("repo", "path", "bytes", "reason", "measure").iter_rows()
+    for license_, (repo, path, size, reason, measure) in zip(rows["license"].to_pylist(), facts, strict=True):
+        why = stated(license_, settings) or (reason and (reason, f"{measure:.6g}"))
+        stays.append(why is None)
+        if why is not None:
+            rejected.append((f"{repo}:{path}", *why, 1, size))
+    kept = rows.filter(pa.array(stays, pa.bool_()))
+    tables = {"": kept, "rejects": corpus.rejects(rejected, VERB), "signals": measured}
+    out.write(unit, tables, came_in=shard.rows)
 
 
 @once
