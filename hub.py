@@ -1,4 +1,4 @@
-"""Models by their name on the Hugging Face hub: ``owner/name``, at a revision if ``@revision`` follows.
+"""Models and datasets by their name on the Hugging Face hub: ``owner/name``, or ``owner/name@revision``.
 
 A name is resolved to a commit first, so that what was judged can be had again; files come through
 ``huggingface_hub``, which keeps them, resumes and checks them.  Only data are fetched: configuration,
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from corpus import Refusal
 
@@ -25,8 +26,8 @@ def named(model: str) -> bool:
     return not file and _NAME.fullmatch(model) is not None and not Path(model.split("@")[0]).exists()
 
 
-def commit_of(model: str) -> str:
-    """``owner/name@commit``: what the name stands for today.
+def commit_of(model: str, kind: Literal["model", "dataset"] = "model") -> str:
+    """``owner/name@commit``: what the name of a model or a dataset stands for today.
 
     Raises:
         Refusal: the hub is out of reach, or has no such model, or keeps it from us.
@@ -37,7 +38,7 @@ def commit_of(model: str) -> str:
     if re.fullmatch(r"[0-9a-f]{40}", revision or ""):
         return f"{name}@{revision}"
     try:
-        found = HfApi(endpoint=_endpoint()).model_info(name, revision=revision, timeout=20.0)
+        found = HfApi(endpoint=_endpoint()).repo_info(name, repo_type=kind, revision=revision, timeout=20.0)
     except Exception as error:
         raise _refusal(model, error) from None
     return f"{name}@{found.sha}"

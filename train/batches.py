@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +13,9 @@ from torch import Tensor
 
 import corpus
 from train.loss import IGNORED
+
+PART = 1024
+"""Rows looked at together, so that they fit into memory."""
 
 
 class Batch(NamedTuple):
@@ -50,6 +53,7 @@ class Rows:
             attend: With "row", the pieces of a row are one to the model.
         """
         self._arrays: list[np.ndarray] = []
+        self._answers: list[np.ndarray | None] = []
         self.sizes: list[int] = []
         self._attend = attend
         spans = []
@@ -59,6 +63,8 @@ class Rows:
             here = table.scan("spans").filter(pl.col("split") == split).sort("sequence", "start")
             spans.append(here.with_columns(pl.col("sequence") + sum(self.sizes)))
             self._arrays += arrays
+            masks = [s for s in table.shards("answers") if s.name.startswith(f"answers/{split}-")]
+            self._answers += [np.load(table.file(s), mmap_mode="r") for s in masks] or [None] * len(arrays)
             self.sizes.append(sum(map(len, arrays)))
         self._firsts = [0, *itertools.accumulate(len(array) for array in self._arrays)]
         self.spans = pl.concat(spans).select("sequence", *Placed._fields).collect()
@@ -69,9 +75,12 @@ class Rows:
         return int(self._firsts[-1])
 
     def counts(self, ids: int) -> np.ndarray:
-        """How often each id below ``ids`` occurs in the rows."""
+        """How often each id below ``ids`` occurs in the rows, of dialogues in the answers."""
         counts = [
-            np.bincount(part.ravel(), minlength=ids) for array in self._arrays for part in _parts(array)
+            np.bincount(part.ravel() if answers is None else part[answers[at : at + PART]], minlength=ids)
+            for array, answers in zip(self._arrays, self._answers, strict=True)
+            for at in range(0, len(array), PART)
+            for part in [array[at : at + PART]]
         ]
         total: np.ndarray = np.sum(counts, axis=0)
         return total
@@ -82,9 +91,27 @@ class Rows:
 
     def tokens(self, row: int) -> np.ndarray:
         """(length + 1,) ids."""
-        shard = int(np.searchsorted(self._firsts, row, side="right")) - 1
-        ids: np.ndarray = self._arrays[shard][row - self._firsts[shard]]
+        shard, at = self._place(row)
+        ids: np.ndarray = self._arrays[shard][at]
         return ids
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """The shard of a row, and where it is in that."""
+        shard = int(np.searchsorted(self._firsts, row, side="right")) - 1
+        return shard, row - self._firsts[shard]
+
+    def _labels(self, row: int) -> np.ndarray:
+        """(length,) the token after each, where it is one that is predicted."""
+        wanted: np.ndarray = self.tokens(row)[1:].astype(np.int64)
+        shard, at = self._place(row)
+        answers = self._answers[shard]
+        if answers is not None:
+            wanted[~answers[at][1:]] = IGNORED
+        pieces = self.ends(row)
+        for end in pieces:
+            wanted[end - 1 : end] = IGNORED
+        wanted[pieces[-1] - 1 :] = IGNORED
+        return wanted
 
     def ends(self, row: int) -> list[int]:
         """Where the pieces of a row end; after the last one comes padding."""
@@ -98,18 +125,18 @@ class Rows:
         return [Placed(*values) for values in columns.iter_rows()]
 
     def batch(self, rows: list[int], device: torch.device) -> Batch:
-        """Rows as one run of inputs and labels; a piece's last token and padding predict nothing."""
+        """Rows as one run of inputs and labels.
+
+        A piece's last token and padding predict nothing, nor does what comes before a token that is no part
+        of an answer, in rows of dialogues.
+        """
         ids: list[np.ndarray] = []
         labels: list[np.ndarray] = []
         positions: list[np.ndarray] = []
         ends: list[int] = []
         for row in rows:
-            tokens = self.tokens(row).astype(np.int64)
-            wanted, place = tokens[1:].copy(), np.arange(len(tokens) - 1)
+            wanted, place = self._labels(row), np.arange(self.tokens(row).size - 1)
             base, pieces = len(ids) * len(wanted), self.ends(row)
-            for end in pieces:
-                wanted[end - 1 : end] = IGNORED
-            wanted[pieces[-1] - 1 :] = IGNORED
             if self._attend == "row":
                 pieces = pieces[-1:]
             for start in [0, *pieces[:-1]]:
@@ -118,15 +145,9 @@ class Rows:
                 place[pieces[-1] :] = np.arange(len(wanted) - pieces[-1])
                 pieces = [*pieces, len(wanted)]
             ends += [base + min(end, len(wanted)) for end in pieces]
-            ids.append(tokens[:-1])
+            ids.append(self.tokens(row)[:-1].astype(np.int64))
             labels.append(wanted)
             positions.append(place)
         labelled = sum(int((wanted != IGNORED).sum()) for wanted in labels)
         tensors = [torch.from_numpy(np.concatenate(parts)).to(device) for parts in (ids, labels, positions)]
         return Batch(tensors[0], tensors[1], tensors[2], ends, labelled)
-
-
-def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Slices of rows that fit into memory."""
-    for at in range(0, len(array), 1024):
-        yield array[at : at + 1024]

@@ -9,7 +9,7 @@ from typing import Literal
 import corpus
 import runfile
 import train
-from train.config import Machine, Pack, Pretrain, Tokenizer, Watch
+from train.config import Chat, Instruct, Machine, Pack, Pretrain, Tokenizer, Watch
 
 app = runfile.stage("train", train.__doc__ or "")
 
@@ -77,38 +77,44 @@ def pretrain(
             them, and where the model goes: a folder that AutoModelForCausalLM and AutoTokenizer load.
         start: Model to start from, if not from chance: a model's table, a folder, or a name on the hub.
     """
-    if len(paths) < 3:
-        raise corpus.Refusal("give rows, their tokenizer and where to go: train pretrain ROWS… WORDS DST.")
-    *rows, words, dst = paths
-    # Before torch loads: threads that wait by spinning starve one another on a machine with other work
-    # (ten times slower at a load of three on two cores).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from train import loop, parent, shard
-    from train.run import Sources
+    return _train("pretrain", paths, start, settings, machine, watch)
 
-    origin = parent.found(start) if start else None
-    tokens, tokenizer = [corpus.read(path, "tokens") for path in rows], corpus.read(words, "tokenizer")
-    sources = Sources(tokens, tokenizer, origin)
-    running = dst / "running"
-    with shard.joined(machine.replicas) as group:
-        if group.rank > 0:
-            try:
-                if group.told() == "train":
-                    loop.write(None, running, sources, settings, machine, watch, group)
-            except corpus.Refusal:
-                raise SystemExit(1) from None  # the first process says it
-            return None
-        inputs = [*tokens, tokenizer, *([origin.table] if origin and origin.table else [])]
-        pins = {"start": origin.pin} if origin and origin.pin else {}
-        with corpus.building(
-            dst, "model", made_by="train pretrain", settings=settings, inputs=inputs, **pins
-        ) as out:
-            if isinstance(out, corpus.Table):
-                group.told("up to date")
-                return out
-            running.mkdir(exist_ok=True)
-            group.told("train")
-            return loop.write(out, running, sources, settings, machine, watch, group)
+
+@app.command
+def chat(words: Path, dst: Path, /, *, settings: Chat = Chat()) -> corpus.Table:
+    """Pack dialogues into rows by DeepSeek's template; only answers are predicted.
+
+    Args:
+        words: Table of the tokenizer.
+        dst: Where the rows go.
+    """
+    from train import chat as packing
+
+    tokens, pins = corpus.read(words, "tokenizer"), packing.pins(settings)
+    with corpus.building(
+        dst, "tokens", made_by="train chat", settings=settings, inputs=[tokens], **pins
+    ) as out:
+        return out if isinstance(out, corpus.Table) else packing.write(out, tokens, pins, settings)
+
+
+@app.command
+def instruct(
+    *paths: Path,
+    start: str = "",
+    settings: Instruct = Instruct(),
+    machine: Machine = Machine(),
+    watch: Watch = Watch(),
+) -> corpus.Table | None:
+    """Go on training a model on dialogues, as `train pretrain` does, with the paper's settings for it.
+
+    Args:
+        paths: ROWS… WORDS DST: one or more tables of `train chat`, the table of the tokenizer that made
+            them, and where the model goes; its chat template is that of the rows.
+        start: Model to start from: a model's table, a folder, or a name on the hub.
+    """
+    if not start:
+        raise corpus.Refusal("give the model to start from: train instruct ROWS… WORDS DST --start MODEL.")
+    return _train("instruct", paths, start, settings, machine, watch)
 
 
 @app.command
@@ -135,3 +141,40 @@ def trace(
     found = tracing.origins(corpus.read(rows, "tokens"), corpus.read(src, "corpus"), split, sequence)
     for origin in tracing.runs(found) if position is None else tracing.at(found, position):
         print(tracing.line(origin))
+
+
+def _train(
+    verb: str, paths: tuple[Path, ...], start: str, settings: Pretrain, machine: Machine, watch: Watch
+) -> corpus.Table | None:
+    if len(paths) < 3:
+        raise corpus.Refusal(f"give rows, their tokenizer and where to go: train {verb} ROWS… WORDS DST.")
+    *rows, words, dst = paths
+    # Before torch loads: threads that wait by spinning starve one another on a machine with other work
+    # (ten times slower at a load of three on two cores).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from train import loop, parent, shard
+    from train.run import Sources
+
+    origin = parent.found(start) if start else None
+    tokens, tokenizer = [corpus.read(path, "tokens") for path in rows], corpus.read(words, "tokenizer")
+    sources = Sources(tokens, tokenizer, origin)
+    running = dst / "running"
+    with shard.joined(machine.replicas) as group:
+        if group.rank > 0:
+            try:
+                if group.told() == "train":
+                    loop.write(None, running, sources, settings, machine, watch, group)
+            except corpus.Refusal:
+                raise SystemExit(1) from None  # the first process says it
+            return None
+        inputs = [*tokens, tokenizer, *([origin.table] if origin and origin.table else [])]
+        pins = {"start": origin.pin} if origin and origin.pin else {}
+        with corpus.building(
+            dst, "model", made_by=f"train {verb}", settings=settings, inputs=inputs, **pins
+        ) as out:
+            if isinstance(out, corpus.Table):
+                group.told("up to date")
+                return out
+            running.mkdir(exist_ok=True)
+            group.told("train")
+            return loop.write(out, running, sources, settings, machine, watch, group)

@@ -50,6 +50,24 @@ class Pack:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class Chat:
+    """Settings of ``train chat``."""
+
+    dialogues: tuple[str, ...] = ()
+    """Files (.jsonl, .jsonl.gz), folders saved by Hugging Face datasets, or names of datasets on the hub,
+    with ``messages``, ``conversations``, or ``instruction`` and ``output``."""
+    template: Literal["chat", "script"] = "chat"
+    """DeepSeek's format: that of the published tokenizer, or that of the published fine-tuning script."""
+    length: int = 16_384
+    """Predicted tokens per row; of a dialogue that is longer, the first turns that fit."""
+    valid_share: float = 0.01
+    """Share of dialogues held out for validation, by hash (at least one where there are two)."""
+    seed: int = 0
+    """Another seed draws another order and other held-out dialogues."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class Pretrain:
     """Settings of ``train pretrain``."""
 
@@ -95,8 +113,31 @@ class Pretrain:
     keep_optimizer: bool = False
     """Whether the table keeps the optimizer's states (8 bytes a parameter), so that a phase that starts
     from this model goes on with them."""
+    lora_rank: int = 0
+    """Rank of low-rank adapters, which alone are trained, and merged in the end; 0: all weights are."""
+    lora_alpha: int = 32
+    """Weight of the adapters, as a multiple of one over their rank."""
     seed: int = 0
     """Another seed draws other initial weights and another order of sequences."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Instruct(Pretrain):
+    """Settings of ``train instruct``: those of ``train pretrain``, with what the paper states in 3.7."""
+
+    tokens: int = 2_000_000_000
+    """Tokens to train on, padding and questions included (paper, 3.7)."""
+    batch: int = 256
+    """Sequences per step: 4 million tokens at 16,384 (paper, 3.7)."""
+    lr: float = 1e-5
+    """Highest learning rate (paper, 3.7)."""
+    schedule: Literal["steps", "cosine", "constant"] = "cosine"
+    """How the rate falls after the warm-up (paper, 3.7: a cosine)."""
+    warmup_steps: int = 100
+    """Steps of linear warm-up (paper, 3.7)."""
+    lr_end: float = 0.0
+    """Share of the highest rate at which the cosine ends; the paper does not say."""
 
 
 @Parameter(name="*")

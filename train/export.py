@@ -13,7 +13,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 import corpus
 from corpus import MEASURED
-from train import checkpoint, journal, model, parent
+from train import checkpoint, journal, lora, model, parent, template, tokenizer
 from train.batches import Rows
 from train.config import Watch
 from train.run import Run
@@ -30,7 +30,10 @@ def write(
     """
     whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights = get_model_state_dict(run.trainee, options=whole)
-    states = parent.states(run.trainee, run.optimizer) if run.settings.keep_optimizer else {}
+    kept = (
+        run.settings.keep_optimizer and not run.settings.lora_rank
+    )  # an adapter's states fit no plain model
+    states = parent.states(run.trainee, run.optimizer) if kept else {}
     if out is None:
         return None
     table = _seal(out, run, weights, states, words, train, running)
@@ -82,9 +85,13 @@ def _seal(
     }
     folder = running / "export"
     plain = {name.removeprefix("llama."): tensor for name, tensor in weights.items()}
+    if run.settings.lora_rank:
+        plain = lora.merged(plain, run.settings.lora_rank, run.settings.lora_alpha)
     model.save(run.trainee.llama, folder, plain)
     contents: dict[str, corpus.Content] = {path.name: path for path in sorted(folder.iterdir())}
     contents |= {part.name: words.file(part).read_bytes() for part in words.shards()}
+    if run.template is not None:
+        contents |= tokenizer.for_chat(contents, template.jinja(run.template), template.EOT)
     if states:
         file = parent.save_states(states, running)
         contents[f"{parent.STATES}/{file.name}"] = file

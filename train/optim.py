@@ -20,7 +20,7 @@ CLIP = 1.0
 
 def adamw(model: nn.Module) -> torch.optim.AdamW:
     """The optimizer; the learning rate is set at each step."""
-    parameters = list(model.parameters())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from tokenizers import Tokenizer
 
 import corpus
 import passes
@@ -75,7 +76,8 @@ def write(
         )
     loaded = tokenizer.load(words.path)
     lengths = tokenizer.byte_lengths(loaded)
-    _write_rows(out, cut, placed, settings, tokenizer.special(loaded, tokenizer.PAD), len(lengths))
+    arrays = {Path(shard.name).stem: np.load(cut.file(shard), mmap_mode="r") for shard in cut.shards()}
+    write_rows(out, arrays, placed, settings.length, loaded)
     rejected = _rejects(out, cut, src, placed, settings)
     documents = placed["document"].n_unique()
     contents = {"rejects": rejected, "vocabulary": lengths}
@@ -174,28 +176,54 @@ def _documents(src: corpus.Table, unit: str) -> Iterator[dict[str, Any]]:
 # --------------------------------------------------------------------------------------- writing
 
 
-def _write_rows(
-    out: corpus.Output, cut: corpus.Table, placed: pl.DataFrame, settings: Pack, padding: int, ids: int
+def write_rows(
+    out: corpus.Output,
+    arrays: Mapping[str, np.ndarray],
+    placed: pl.DataFrame,
+    length: int,
+    words: Tokenizer,
+    answers: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """The rows and their spans, a shard at a time."""
-    sources = {Path(shard.name).stem: np.load(cut.file(shard), mmap_mode="r") for shard in cut.shards()}
+    """The rows and their spans, a shard at a time.
+
+    Args:
+        arrays: (tokens,) ids by the name that ``placed`` has in ``shard``.
+        placed: Pieces with their place, as ``placement.plan`` gives them.
+        answers: Which of these tokens are predicted; without, all are.
+    """
+    kind = np.uint16 if words.get_vocab_size() <= 1 << 16 else np.uint32
+    padding = tokenizer.special(words, tokenizer.PAD)
     numbered = placed.with_columns(number=pl.col("sequence") // SEQUENCES_PER_SHARD)
     for (split, number), part in numbered.group_by("split", "number", maintain_order=True):
         assert isinstance(number, int)
         unit = f"{split}-{number:05d}"
         if not out.left([unit]):
             continue
-        rows = np.full(
-            (part["sequence"].n_unique(), settings.length + 1),
-            padding,
-            np.uint16 if ids <= 1 << 16 else np.uint32,
-        )
-        wanted = part.select("shard", "sequence", "start", "offset", "tokens").iter_rows()
-        for shard, sequence, start, offset, count in wanted:
-            row = sequence - number * SEQUENCES_PER_SHARD
-            rows[row, start : start + count] = sources[shard][offset : offset + count]
+        first = number * SEQUENCES_PER_SHARD
         spans = part.with_columns(end=(pl.col("start") + pl.col("tokens")).cast(pl.Int32))
-        out.write(unit, {"": rows, "spans": spans.select(SCHEMAS["spans"].names)}, went_out=0)
+        contents: dict[str, corpus.Content] = {
+            "": _filled(arrays, part, first, length, padding, kind),
+            "spans": spans.select(SCHEMAS["spans"].names),
+        }
+        if answers is not None:
+            contents["answers"] = _filled(answers, part, first, length, 0, np.bool_)
+        out.write(unit, contents, went_out=0)
+
+
+def _filled(
+    arrays: Mapping[str, np.ndarray],
+    placed: pl.DataFrame,
+    first: int,
+    length: int,
+    padding: int,
+    kind: type[np.generic],
+) -> np.ndarray:
+    """(rows, length + 1) with every piece in its place; the first row is number ``first``."""
+    rows = np.full((placed["sequence"].n_unique(), length + 1), padding, kind)
+    wanted = placed.select("shard", "sequence", "start", "offset", "tokens").iter_rows()
+    for shard, sequence, start, offset, count in wanted:
+        rows[sequence - first, start : start + count] = arrays[shard][offset : offset + count]
+    return rows
 
 
 def _of_kind(settings: Pack) -> pl.Expr:

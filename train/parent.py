@@ -32,6 +32,7 @@ from transformers import LlamaConfig
 import corpus
 import hub
 from corpus import Refusal
+from train import lora
 from train.config import Pretrain
 from train.model import SpecialIds, Trainee, rope
 
@@ -103,7 +104,11 @@ def give(parent: Parent, trainee: Trainee, optimizer: torch.optim.Optimizer, alo
         alone: Whether this process trains by itself.
     """
     weights, states = get_state_dict(trainee, optimizer)
-    named: dict[str, Any] = {name.removeprefix("llama."): tensor for name, tensor in weights.items()}
+    named: dict[str, Any] = {
+        name.removeprefix("llama.").replace(lora.BASE, ".weight"): tensor
+        for name, tensor in weights.items()
+        if ".lora_" not in name
+    }
     tied = json.loads((parent.folder / "config.json").read_text()).get("tie_word_embeddings", False)
     if tied:
         head = named.pop(HEAD)
@@ -111,12 +116,12 @@ def give(parent: Parent, trainee: Trainee, optimizer: torch.optim.Optimizer, alo
     if tied:
         with torch.no_grad():
             head.copy_(named[EMBEDDING])
-    if (parent.folder / STATES).is_dir():
+    if (parent.folder / STATES).is_dir() and len(named) == len(weights):  # adapters have states of their own
         _load(parent, parent.folder / STATES, _flat(states), alone)
         set_optimizer_state_dict(trainee, optimizer, states)
     else:
         optimizer.state.clear()
-        log.info("%s keeps no optimizer states: AdamW starts afresh", parent.name)
+        log.info("no optimizer states are taken from %s: AdamW starts afresh", parent.name)
 
 
 def states(trainee: Trainee, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

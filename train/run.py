@@ -7,18 +7,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 import corpus
 from corpus import Refusal
-from train import checkpoint, flops, machine, model, optim, parent, tokenizer
+from train import checkpoint, flops, lora, machine, model, optim, parent, template, tokenizer
 from train.batches import Batch
 from train.config import Machine, Pretrain
 from train.parent import Parent
 from train.shard import Group
+from train.template import Template
 
 
 class Sources(NamedTuple):
@@ -43,6 +44,13 @@ class Sources(NamedTuple):
             raise Refusal(f"tables of rows have lengths {sorted(lengths)}: a phase has one; pack them alike.")
         return lengths.pop()
 
+    def template(self) -> Template | None:
+        """The format of the dialogues, if the rows are such; refuses a mixture of formats."""
+        forms = {table.manifest.get("template") for table in self.tokens}
+        if len(forms) > 1:
+            raise Refusal(f"the tables of rows have templates {sorted(map(str, forms))}: give rows of one.")
+        return cast("Template | None", forms.pop())
+
 
 @dataclass
 class Run:
@@ -54,6 +62,8 @@ class Run:
     steps: int
     group: Group
     special: model.SpecialIds
+    template: Template | None = None
+    """Of the dialogues, if it learns from such."""
     step: int = 0
 
     @property
@@ -92,15 +102,17 @@ def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = 
         if getattr(settings, name) < 1:
             raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
     loaded = tokenizer.load(sources.words.path)
-    ids = model.SpecialIds(
-        *(tokenizer.special(loaded, n) for n in (tokenizer.BOS, tokenizer.EOS, tokenizer.PAD))
-    )
+    form = sources.template()
+    ends = template.EOT if form else tokenizer.EOS
+    ids = model.SpecialIds(*(tokenizer.special(loaded, n) for n in (tokenizer.BOS, ends, tokenizer.PAD)))
     size = loaded.get_vocab_size()
     if sources.origin is None:
         config = model.configuration(settings, size, length, ids)
     else:
         config = parent.configuration(sources.origin, settings, sources.words.path, size, length, ids)
     trainee = model.Trainee(config, settings.seed).to(group.device)
+    if settings.lora_rank:
+        lora.adapt(trainee.llama, settings.lora_rank, settings.lora_alpha, settings.seed)
     machine.prepare(trainee, settings, layout, group)
     steps = math.ceil(settings.tokens / (settings.batch * length))
-    return Run(trainee, optim.adamw(trainee), settings, steps, group, ids)
+    return Run(trainee, optim.adamw(trainee), settings, steps, group, ids, form)

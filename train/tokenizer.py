@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +126,22 @@ def adopt(name: str, dst: Path, settings: Settings) -> corpus.Table:
             return out
         out.write("tokenizer", {file: path.read_bytes() for file, path in found.items()})
         return out.seal(vocabulary=loaded.get_vocab_size())
+
+
+def for_chat(contents: Mapping[str, corpus.Content], form: str, end: str) -> dict[str, bytes]:
+    """A tokenizer's files as an instruction-tuned model has them: with a chat template that ``end`` ends.
+
+    Args:
+        contents: The files by name; those not given here stay as they are.
+        form: The template, for jinja.
+    """
+    changed: dict[str, bytes] = {"chat_template.jinja": form.encode()}
+    for name in FILES[1:]:
+        given = contents.get(name, b"{}")
+        assert isinstance(given, bytes)
+        told = json.loads(given) | {"eos_token": end} | ({"chat_template": form} if name == FILES[1] else {})
+        changed[name] = json.dumps(told, indent=2, ensure_ascii=False).encode()
+    return changed
 
 
 def load(table: Path) -> Tokenizer:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from train.batches import Placed, Rows
+from train.loss import IGNORED
 from train.model import Trainee
 from train.shard import Group
 
@@ -38,7 +39,8 @@ def validate(trainee: Trainee, valid: Rows, most: int, group: Group) -> dict[str
         batch = valid.batch([row % count], group.device)  # sharded weights want every process at work
         losses = trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends, each=True)
         if row < count:
-            _count(sums[row], keys, losses.double().cpu().numpy(), valid.placed(row))
+            labelled = (batch.labels_T != IGNORED).cpu().numpy()
+            _count(sums[row], keys, losses.double().cpu().numpy(), labelled, valid.placed(row))
     everyones = np.array(group.gathered(sums.ravel().tolist())).sum(axis=0).reshape(sums.shape)
     totals = {key: _mean(everyones[:, number]) for number, key in enumerate(keys)}
     by = {name: {value: loss for (of, value), loss in totals.items() if of == name} for name in BY}
@@ -49,11 +51,17 @@ def _keys(piece: Placed) -> list[tuple[str, str]]:
     return [("all", ""), *((name, getattr(piece, name)) for name in BY)]
 
 
-def _count(sums: np.ndarray, keys: list[tuple[str, str]], losses: np.ndarray, pieces: list[Placed]) -> None:
+def _count(
+    sums: np.ndarray,
+    keys: list[tuple[str, str]],
+    losses: np.ndarray,
+    labelled: np.ndarray,
+    pieces: list[Placed],
+) -> None:
     """Add the losses and numbers of a row's predicted tokens to each group that its pieces are in."""
     for piece in pieces:
-        # The token at a position predicts the next one; the last of a piece predicts nothing.
-        told = math.fsum(losses[piece.start : piece.end - 1]), piece.end - 1 - piece.start
+        place = slice(piece.start, piece.end)
+        told = math.fsum(losses[place]), int(labelled[place].sum())
         for key in _keys(piece):
             sums[keys.index(key)] += told
 
