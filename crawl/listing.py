@@ -13,7 +13,7 @@ import corpus
 import passes
 import schemas
 from crawl.config import List
-from crawl.sources import cache_folder, folder, git, github, packages, registries
+from crawl.sources import cache_folder, dataset, folder, git, github, packages, registries
 from crawl.sources.entry import OutOfReach, Repo
 from crawl.sources.githubapi import Api
 
@@ -30,7 +30,7 @@ def list_repos(dst: Path, settings: List, cache: Path | None = None) -> corpus.T
     listed += [folder.list_repo(path) for path in settings.folders]
     by_name = settings.pypi, settings.npm, settings.debian
     on_github = github.is_asked(settings.github)
-    if not (listed or any(by_name) or settings.git or on_github):
+    if not (listed or any(by_name) or settings.git or settings.datasets or on_github):
         raise corpus.Refusal("nothing to list: give packages, git or folders (see crawl list --help).")
     # What the settings only name is pinned by its content, so a changed list is not taken for up to date.
     named_content = [*map(repr, listed), *github.pins(settings.github)]
@@ -39,6 +39,8 @@ def list_repos(dst: Path, settings: List, cache: Path | None = None) -> corpus.T
         if isinstance(out, corpus.Table):
             return out
         listed += registries.list_repos(*by_name, settings.debian_suite)
+        for address in passes.progress(settings.datasets, label="reading tables"):
+            listed += dataset.list_repos(address, cache_folder(cache))
         asked = passes.progress(settings.git, label="asking git servers", total=len(settings.git))
         listed += [git.list_repo(url) for url in asked]
         found = _on_github(settings, out, cache_folder(cache)) if on_github else github.Found([], [], [])
