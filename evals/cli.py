@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -127,15 +126,19 @@ def run(program: Path, /, *, settings: Run = Run()) -> None:
     """
     from evals import doctor
 
-    print(json.dumps(asdict(doctor.run_file(program, settings)), indent=1))
+    print(json.dumps(doctor.run_file(program, settings), indent=1))
 
 
 @app.command
-def doctor() -> int:
-    """Say whether this machine can build a sandbox, why not if it cannot, and check that it holds."""
+def doctor(*, tier: str = "") -> int:
+    """Say which sandbox this machine has, why no better one, what would give one, and check that it holds.
+
+    Args:
+        tier: Kind of sandbox to check; the best that this machine has if not given.
+    """
     from evals import doctor as checking
 
-    lines, sound = checking.examine()
+    lines, sound = checking.examine(tier)
     print("\n".join(lines))
     return 0 if sound else 1
 

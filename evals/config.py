@@ -83,6 +83,8 @@ class Judge:
     """pass@k to estimate; 1, 10 and 100 as far as there are k samples of each problem if not given."""
     packages: Path | None = None
     """Folder of packages (pip install --target) that programs import, in place of those installed here."""
+    tier: str = ""
+    """Kind of sandbox, of those that `evals doctor` lists; the best that this machine has if not given."""
     unsafe_no_sandbox: bool = False
     """Run programs without walls where the machine allows none.  The result is marked."""
 
@@ -115,6 +117,8 @@ class Run:
     """Processor time of the program; one that waits may take three times that."""
     memory_mb: int = 1024
     """Memory of the program's processes together, in MiB."""
+    tier: str = ""
+    """Kind of sandbox, of those that `evals doctor` lists; the best that this machine has if not given."""
     unsafe_no_sandbox: bool = False
     """Run the program without walls where the machine allows none."""
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from corpus import Refusal
-from evals import runtimes, sandbox
+from evals import runtimes, sandbox, tiers
 from evals.config import Run, check
-from evals.sandbox import Limits, Sandbox, Test, Unavailable, Verdict
+from evals.remedies import remedy
+from evals.sandbox import Limits, Sandbox, Test, Unavailable
+from evals.tiers import Tier
 from evals.view import versions
 
 CHECKS = {
@@ -23,46 +27,49 @@ CHECKS = {
 }
 """What is claimed: the program that tries it, and the verdict it must get."""
 
-GAPS = (
-    "a flaw in the Linux kernel: put a virtual machine around programs that hunt for one",
-    "kernel memory of pipes and socket pairs is bounded by their number alone",
-    "processor caches and the clock are shared with the host",
-    "programs of other languages can read their own test, so the word at its end can be found and forged",
-)
-
 QUICK = Limits(cpu_seconds=1.0, memory_bytes=256 << 20)
 
-ADVICE = (
-    "To allow it: run as root, or allow user namespaces: sysctl user.max_user_namespaces above 0; "
-    "on Debian kernel.unprivileged_userns_clone=1; on Ubuntu "
-    "kernel.apparmor_restrict_unprivileged_userns=0; in Docker add --cap-add SYS_ADMIN "
-    "--security-opt seccomp=unconfined --security-opt systempaths=unconfined."
-)
 
+def examine(asked: str = "") -> tuple[list[str], bool]:
+    """Lines for the terminal, and whether programs of a stranger can be run here.
 
-def examine() -> tuple[list[str], bool]:
-    """Lines for the terminal, and whether programs of a stranger can be run here."""
+    Args:
+        asked: Name of the tier to check; the best that this machine has if not given.
+    """
     who = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
-    lines = [f"{system}, Python {platform.python_version()}, {who}"]
-    reason = sandbox.probe()
-    if reason is not None:
-        lines.append(f"sandbox: none ({reason})")
-        lines.append(f"  {ADVICE}")
+    lines, refused = [f"{system}, Python {platform.python_version()}, {who}"], []
+    for tier in [tiers.find(asked)] if asked else tiers.best():
+        reason = sandbox.probe(tier.name)
+        if reason is None:
+            break
+        refused.append(f"  not {reason}")
+    else:
+        if asked:
+            return [*lines, "sandbox: none of that kind", *refused], False
+        lines += ["sandbox: none", *refused, f"  to have one: {remedy()}"]
         lines.append("`evals judge` and `evals run` refuse to run programs here without --unsafe-no-sandbox.")
         return lines, False
-    lines.append("sandbox: namespaces (user, mount, pid, net, ipc, uts), seccomp, resource limits")
-    sound = True
-    with Sandbox(QUICK) as box:
+    lines.append(f"sandbox: {tier.name}: {tier.holds}")
+    if refused:
+        lines += [*refused, f"  to have a better one: {remedy()}"]
+    checked, sound = _check(tier)
+    lines += [*checked, "what it does not hold:", *(f"  {gap}" for gap in (*tier.gaps, *tiers.GAPS))]
+    lines.append("Python programs may import, beside the standard library:")
+    lines += [f"  {name:24}{version}" for name, version in versions().items()] or ["  nothing"]
+    lines += ["languages, each with its tools' version:", *map(_language, runtimes.RUNTIMES)]
+    return lines, sound
+
+
+def _check(tier: Tier) -> tuple[list[str], bool]:
+    """Every claim, whether it holds in this tier, and whether all do."""
+    lines, sound = [], True
+    with Sandbox(QUICK, tier=tier.name) as box:
         for claim, (program, expected) in CHECKS.items():
             verdict = box.run(program)
             held = verdict.verdict == expected
             sound &= held
             lines.append(f"  {'yes' if held else 'NO '}  {claim}" + ("" if held else f": {verdict}"))
-    lines += ["what it does not hold:", *(f"  {gap}" for gap in GAPS)]
-    lines.append("Python programs may import, beside the standard library:")
-    lines += [f"  {name:24}{version}" for name, version in versions().items()] or ["  nothing"]
-    lines += ["languages, each with its tools' version:", *map(_language, runtimes.RUNTIMES)]
     return lines, sound
 
 
@@ -73,21 +80,22 @@ def _language(name: str) -> str:
         return f"  {name:12}not run: {missing}"
 
 
-def run_file(path: Path, settings: Run) -> Verdict:
+def run_file(path: Path, settings: Run) -> dict[str, Any]:
     """The verdict on one program file, under the test file of the settings if there is one."""
     check(settings)
     if settings.language != "python":
         runtimes.runtime(settings.language)
         if settings.test is not None:
             raise Refusal("--test is for Python: in other languages the test is a part of the program.")
-    sandbox.require(unsafe=settings.unsafe_no_sandbox)
+    tier = sandbox.require(settings.tier, unsafe=settings.unsafe_no_sandbox)
     if settings.test is not None and not settings.entry:
         raise Refusal("--test needs --entry: the names of the program's functions that the test calls.")
     test = Test(_read(settings.test), settings.entry) if settings.test is not None else None
     limits = Limits(cpu_seconds=settings.seconds, memory_bytes=settings.memory_mb << 20)
-    with Sandbox(limits, walls=not settings.unsafe_no_sandbox) as box:
+    with Sandbox(limits, tier=tier) as box:
         try:
-            return box.run(_read(path), test=test, language=settings.language)
+            verdict = box.run(_read(path), test=test, language=settings.language)
+            return asdict(verdict) | {"unsafe": settings.unsafe_no_sandbox}
         except runtimes.Missing as reason:
             raise Refusal(f"{settings.language} cannot be run: {reason}.") from None
         except Unavailable as reason:

@@ -12,6 +12,7 @@ import platform
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def judge_samples(src: Path, samples: Path, dst: Path, settings: Judge, workers:
         if isinstance(out, corpus.Table):
             return out
         _refuse_too_few(given, settings.k)
-        sandbox.require(unsafe=settings.unsafe_no_sandbox)
+        tier = sandbox.require(settings.tier, unsafe=settings.unsafe_no_sandbox)
+        settings = replace(settings, tier=tier)  # so that all workers have the same
         asked = {(problem.suite, problem.problem): problem for problem in read_problems(problems)}
         self_test(list(asked.values()), settings)
         units = [Path(shard.name).stem for shard in given.shards()]
@@ -176,7 +178,8 @@ def _sandbox(settings: Judge) -> Sandbox:
 
 
 def new_sandbox(settings: Judge) -> Sandbox:
-    return Sandbox(walls=not settings.unsafe_no_sandbox, packages=settings.packages)
+    tier = "none" if settings.unsafe_no_sandbox else settings.tier
+    return Sandbox(tier=tier, packages=settings.packages)
 
 
 def _written(path: Path) -> pl.DataFrame:
@@ -246,7 +249,7 @@ def _conditions(problems: Iterable[Problem], settings: Judge) -> dict[str, Any]:
     """What another machine would need to know to expect the same verdicts."""
     languages = sorted({problem.language for problem in problems} & set(RUNTIMES))
     return {
-        "tier": "none" if settings.unsafe_no_sandbox else "namespaces",
+        "tier": settings.tier,
         "unsafe": settings.unsafe_no_sandbox,
         "python": platform.python_version(),
         "kernel": platform.release(),

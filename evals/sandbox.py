@@ -5,8 +5,8 @@
     'failed'
 
 A sandbox is one warm slot (``evals.slot``) for each language that it is asked for: a fresh interpreter
-behind namespaces, which forks a confined child for each program.  What it holds and what it does not is in
-``docs/evals.md``.
+behind walls, which forks a confined child for each program.  Of which kind the walls are, and what they do
+not hold, is its tier (``evals.tiers``, ``docs/evals.md``).
 
 * ``run(program)`` executes the text as it is; it passed if it ran to its end.
 * ``run(program, language="java")`` compiles and runs it with that language's tools (``evals.runtimes``).
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +29,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from corpus import Refusal
-from evals import runtimes
+from evals import runtimes, tiers
 from evals.compilers import Compilers
 from evals.execution import Execution, not_compiled, not_confined, seen
 from evals.slot.job import Limits
@@ -76,6 +75,8 @@ class Verdict:
     """Peak of all its processes together."""
     output: str = ""
     """The first 4 KiB that it printed."""
+    tier: str = ""
+    """The kind of sandbox it ran in."""
 
 
 class Sandbox:
@@ -83,18 +84,17 @@ class Sandbox:
 
     Args:
         limits: What each program may use.
-        walls: False runs programs with limits but without walls: never for programs you do not trust.
+        tier: The kind of sandbox (a key of ``tiers.TIERS``); the best that this machine has if not given.
+            "none" runs programs with limits but without walls: never for programs you do not trust.
         packages: A folder of packages that Python programs may import, in place of ``view.PACKAGES``.
     """
 
-    def __init__(
-        self, limits: Limits | None = None, *, walls: bool = True, packages: Path | None = None
-    ) -> None:
+    def __init__(self, limits: Limits | None = None, *, tier: str = "", packages: Path | None = None) -> None:
         self.limits = limits or Limits()
         self.packages = packages
-        self.walls = walls
+        self._tiers = [tiers.find(tier)] if tier else tiers.best()
         self._slots: dict[str, Slot] = {}
-        self._compilers = Compilers(walls=walls)
+        self._compilers = Compilers(self._started)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -103,6 +103,17 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def tier(self) -> str:
+        """The kind of sandbox that this is.
+
+        Raises:
+            Unavailable: this machine has none.
+        """
+        if len(self._tiers) > 1:
+            self.start()
+        return self._tiers[0].name
 
     def run(
         self,
@@ -127,7 +138,7 @@ class Sandbox:
             assert test is None, "a test apart from its program is for Python"
             seen = self.execute(program, language, limits=limits)
             cost = seen.cpu_seconds, seen.wall_seconds, seen.memory_bytes
-            return Verdict(seen.verdict, seen.detail, *cost, (seen.stdout + seen.stderr)[:4096])
+            return Verdict(seen.verdict, seen.detail, *cost, (seen.stdout + seen.stderr)[:4096], self.tier)
         texts, allowed = [_bytes_of(program)], limits or self.limits
         if test is not None:
             task = {"given": test.given, "calls": list(test.calls), "test": test.text}
@@ -141,8 +152,9 @@ class Sandbox:
             self._end(slot)
         if "verdict" in reply:
             said = {name: reply[name] and storable(reply[name]) for name in ("detail", "output")}
-            return Verdict(**reply | said)
-        return Verdict("error", f"the slot died: {reply.get('broken', 'no answer')}"[-500:], 0.0, 0.0, 0)
+            return Verdict(**reply | said, tier=self.tier)
+        died = f"the slot died: {reply.get('broken', 'no answer')}"[-500:]
+        return Verdict("error", died, 0.0, 0.0, 0, tier=self.tier)
 
     def execute(
         self,
@@ -198,19 +210,27 @@ class Sandbox:
         """Start a slot if it does not run: python, numpy (Python that has imported it), or a language's."""
         if slot not in self._slots:
             tools = None if slot in ("python", "numpy") else runtimes.readable(slot)
-            shown = view(
-                walls=self.walls,
-                tools=tools,
-                warm=[slot] if slot == "numpy" else [],
-                folder=self.packages,
-            )
-            self._slots[slot] = Slot(shown, walls=self.walls)
+            warm = [slot] if slot == "numpy" else []
+            self._slots[slot] = self._started(view(tools=tools, warm=warm, folder=self.packages))
 
     def close(self) -> None:
         """End the slots and all that runs in them."""
         self._compilers.close()
         for language in list(self._slots):
             self._end(language)
+
+    def _started(self, shown: dict[str, Any]) -> Slot:
+        """A slot of the first tier that this machine has; all later ones are of the same."""
+        refused = []
+        for tier in self._tiers:
+            try:
+                slot = Slot(shown, tier)
+            except Unavailable as reason:
+                refused.append(f"{tier.name}: {reason}")
+            else:
+                self._tiers = [tier]
+                return slot
+        raise Unavailable("; ".join(refused))
 
     def _end(self, language: str) -> None:
         slot = self._slots.pop(language, None)
@@ -230,11 +250,9 @@ class Sandbox:
             return self._slots[slot].ask(request, files, seconds + GRACE_SECONDS)
 
 
-def probe() -> str | None:
-    """Why this machine allows no sandbox; None if it does."""
-    if sys.platform != "linux":
-        return f"walls are built from Linux namespaces, and this is {sys.platform}"
-    with Sandbox() as sandbox:
+def probe(tier: str = "") -> str | None:
+    """Why this machine allows no sandbox of a tier, or none at all; None if it does."""
+    with Sandbox(tier=tier) as sandbox:
         try:
             sandbox.start()
         except Unavailable as reason:
@@ -242,14 +260,21 @@ def probe() -> str | None:
     return None
 
 
-def require(*, unsafe: bool) -> None:
-    """Refuse in one line if there can be no sandbox, unless the user insists."""
-    reason = None if unsafe else probe()
-    if reason is not None:
-        raise Refusal(
-            f"no sandbox on this machine ({reason}): `evals doctor` says more; "
-            "--unsafe-no-sandbox runs the programs all the same, and marks the result."
-        )
+def require(tier: str = "", *, unsafe: bool) -> str:
+    """The tier that programs will run in; refuse in one line if there is none, unless the user insists."""
+    if unsafe and tier not in ("", "none"):
+        raise Refusal(f"--unsafe-no-sandbox and --tier {tier} exclude one another.")
+    if not unsafe and tier == "none":
+        raise Refusal("no sandbox at all has a flag of its own: --unsafe-no-sandbox.")
+    with Sandbox(tier="none" if unsafe else tier) as sandbox:
+        try:
+            sandbox.start()
+            return sandbox.tier
+        except Unavailable as reason:
+            raise Refusal(
+                f"no sandbox on this machine ({reason}): `evals doctor` says more; "
+                "--unsafe-no-sandbox runs the programs all the same, and marks the result."
+            ) from None
 
 
 def _compiler(run: Limits) -> Limits:

@@ -7,17 +7,20 @@ import json
 import select
 import socket
 import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+from evals.slot import directory
+from evals.tiers import Tier
+from evals.view import PACKAGES_INSIDE as PACKAGES
 
 __all__ = ["Slot", "Unavailable"]
 
 SECONDS_TO_START = 60.0
-
-_START = "import sys; sys.path.insert(0, {!r}); from evals.slot.main import main; main()"
+SECONDS_TO_END = 5.0
 
 
 class Unavailable(Exception):
@@ -29,31 +32,37 @@ class Slot:
 
     Args:
         view: What its programs may read (``evals.view``).
-        walls: Whether it builds walls around itself before it runs anything.
+        tier: The walls around it.
 
     Raises:
-        Unavailable: it cannot be started on this machine.
+        Unavailable: it cannot be started on this machine; says which call was refused.
     """
 
-    def __init__(self, view: dict[str, Any], *, walls: bool) -> None:
+    def __init__(self, view: dict[str, Any], tier: Tier) -> None:
+        reason = tier.missing()
+        if reason is not None:
+            raise Unavailable(reason)
         self._control, theirs = socket.socketpair()
-        command = [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", "-c"]
+        self._folder = _folder(view) if tier.folder else None
         self.process = subprocess.Popen(
-            [*command, _START.format(str(Path(__file__).parent.parent))],
+            tier.command(view),
             stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env={"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"},
             cwd="/",
             start_new_session=True,  # Ctrl-C is for the harness, which then closes the slot
         )
         theirs.close()
+        asked = {"walls": tier.walls, "folder": self._folder, **view}
+        if self._folder:
+            asked["path"] = [path.replace(PACKAGES, f"{self._folder}/packages") for path in view["path"]]
         with contextlib.suppress(ConnectionError):
-            self._control.sendall(json.dumps({"walls": walls, **view}).encode() + b"\n")
+            self._control.sendall(json.dumps(asked).encode() + b"\n")
         reply = self._receive(SECONDS_TO_START)
         if "ready" not in reply:
             self.close()
-            raise Unavailable(str(reply.get("refused") or reply.get("broken") or "the slot did not start"))
+            raise Unavailable(str(reply.get("refused") or reply.get("broken") or self._last_words()))
 
     def ask(self, request: dict[str, Any], files: Sequence[IO[bytes]], seconds: float) -> dict[str, Any]:
         """The reply to one job; empty if the slot died or did not answer in time."""
@@ -72,9 +81,19 @@ class Slot:
         self._control.close()
         # Closing the control socket ends process 1, and the keeper with it; a hung one is killed.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(2.0)
+            self.process.wait(SECONDS_TO_END)
         self.process.kill()
         self.process.wait()
+        if self._folder is not None:
+            with contextlib.suppress(OSError):  # a keeper was there before
+                directory.clear(self._folder)
+                Path(self._folder).rmdir()
+
+    def _last_words(self) -> str:
+        """What a launcher says of why it would not start: its last line."""
+        assert self.process.stderr is not None
+        lines = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:300] if lines else "the slot did not start"
 
     def _receive(self, seconds: float) -> dict[str, Any]:
         """One line of JSON from the slot; empty if it died or did not answer in time."""
@@ -89,3 +108,15 @@ class Slot:
             data += piece
         reply: dict[str, Any] = json.loads(data)
         return reply
+
+
+def _folder(view: Mapping[str, Any]) -> str:
+    """A folder of the host for a slot's jobs, with links to the packages that they may import."""
+    folder = Path(tempfile.mkdtemp(prefix="fathom-"))
+    folder.chmod(0o755)
+    for name in ("work", "packages"):
+        (folder / name).mkdir()
+    for inside, path in view["readable"].items():
+        if inside.startswith(f"{PACKAGES}/"):
+            (folder / inside.lstrip("/")).symlink_to(path)
+    return str(folder)

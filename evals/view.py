@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
-_PACKAGES = "/packages"
+PACKAGES_INSIDE = "/packages"
+"""Where programs find packages in a root of their own, by a name that no host path has: the environment may
+lie below /tmp, where programs write."""
 
 # fmt: off
 PACKAGES = (
@@ -25,7 +27,6 @@ header needs numpy, the programs of MATH sympy, DS-1000 pandas, scipy, scikit-le
 
 def view(
     *,
-    walls: bool,
     tools: Mapping[str, str] | None = None,
     warm: Sequence[str] = (),
     folder: Path | None = None,
@@ -45,9 +46,8 @@ def view(
     readable = _outermost({found: found for found in paths} | dict(tools or {}))
     if tools is None:
         seen = packages(folder)
-        # Under a name of their own: the environment may lie below /tmp, where programs write.
-        readable |= {f"{_PACKAGES}/{name}": str(place) for name, place in seen.items()}
-        path += [_PACKAGES] if walls else sorted({str(place.parent) for place in seen.values()})
+        readable |= {f"{PACKAGES_INSIDE}/{name}": str(place) for name, place in seen.items()}
+        path.append(PACKAGES_INSIDE)
     patterns = ("*-packages", "python*/*-packages")
     hidden = {str(found) for above in readable for one in patterns for found in Path(above).glob(one)}
     shown = {"readable": readable, "hidden": sorted(hidden), "path": path}

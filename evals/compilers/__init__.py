@@ -15,10 +15,10 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from evals import runtimes
 from evals.slot.job import Limits
@@ -56,14 +56,19 @@ class Broken(Exception):
     """The server gave no answer that can be used."""
 
 
+Start = Callable[[dict[str, Any]], Slot]
 Key = tuple[str, tuple[str, ...] | None, tuple[tuple[str, Path], ...]]
 
 
 class Compilers:
-    """The warm compilers of one sandbox; each starts with the second program that it is good for."""
+    """The warm compilers of one sandbox; each starts with the second program that it is good for.
 
-    def __init__(self, *, walls: bool) -> None:
-        self._walls = walls
+    Args:
+        start: Starts a slot with what its programs may read.
+    """
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
         self._servers: dict[Key, Server | None] = {}
 
     def compile(
@@ -76,7 +81,7 @@ class Compilers:
         if key not in self._servers:
             self._servers[key] = None
             return None
-        server = self._servers[key] or Server(*key, walls=self._walls)
+        server = self._servers[key] or Server(*key, self._start)
         self._servers[key] = server if server.programs < MOST_PROGRAMS else None
         try:
             return server.compile(program, SECONDS)
@@ -108,10 +113,9 @@ class Server:
         language: str,
         options: tuple[str, ...] | None,
         beside: tuple[tuple[str, Path], ...],
-        *,
-        walls: bool,
+        start: Start,
     ) -> None:
-        self._slot = Slot(view(walls=walls, tools=runtimes.readable(language)), walls=walls)
+        self._slot = start(view(tools=runtimes.readable(language)))
         self._channel, theirs = socket.socketpair()
         self.programs = 0
         source = Path(__file__).with_name(runtimes.runtime(language).server)

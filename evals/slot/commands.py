@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
+from pathlib import Path
 from typing import Any
 
 from evals.slot import directory, job, watch
@@ -21,7 +23,7 @@ def run(
     done: list[dict[str, Any]] = []
     wanted = [(command, job.Limits(**limits)) for command, limits in request["commands"]]
     size, count = wanted[0][1].disk_bytes, wanted[0][1].disk_files
-    with directory.empty(size, count, walls=slot.walls) as place:
+    with directory.empty(size, count, slot.folder) as place:
         for name, file in zip(request["names"], files, strict=True):
             _write(name, file)
         environment = {"HOME": place, "TMPDIR": place} | request["environment"]
@@ -29,7 +31,16 @@ def run(
             done.append(_step(command, environment, limits, slot, control, null, channel))
             if done[-1]["stopped"] or done[-1]["status"] != 0:
                 break
+            if slot.rules >= 0:
+                _make_executable(place)
     return {"commands": done}
+
+
+def _make_executable(place: str) -> None:
+    """What a linker does to its output, where programs may not change modes (``seccomp.METADATA``)."""
+    for path in Path(place).iterdir():
+        if stat.S_ISREG(path.lstat().st_mode):
+            path.chmod(0o700)
 
 
 def _write(name: str, file: int) -> None:
@@ -67,8 +78,7 @@ def _step(
         limits,
         {name: read for name, (read, _) in pipes.items()},
         control=control.fileno(),
-        proc=slot.proc,
-        walls=slot.walls,
+        slot=slot,
     )
     said = {name: data.decode("utf-8", "replace") for name, data in outcome.said.items()}
     return said | {

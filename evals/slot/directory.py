@@ -1,13 +1,16 @@
 """The working directory of a job: empty, bounded in bytes and files, gone with the job.
 
-Most programs never touch it.  Then the next job gets the same one, for mounting and unmounting cost as much
-as running a short program; whoever did anything to it takes it along.
+Where the slot can mount, it is a tmpfs.  Most programs never touch it.  Then the next job gets the same one,
+for mounting and unmounting cost as much as running a short program; whoever did anything to it takes it
+along.  Elsewhere it is a folder that is emptied after every job; what a job holds there is looked at while
+it runs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,36 +22,76 @@ _mounted: tuple[str, os.stat_result] | None = None
 
 
 @contextlib.contextmanager
-def empty(size: int, files: int, *, walls: bool) -> Iterator[str]:
+def empty(size: int, files: int, folder: str | None) -> Iterator[str]:
     """Be in an empty directory; all processes that know it must have ended before this does.
 
     Args:
         size: Bytes it holds at most.
         files: Files it holds at most.
-        walls: Without them it is an ordinary temporary directory, and not bounded.
+        folder: An empty folder to use, which does not bound itself (``is_full`` says when it is too much);
+            without one, a tmpfs is mounted that does.
     """
-    if not walls:
-        with _temporary() as place:
-            yield place
-        return
-    _mount(f"size={size},nr_inodes={files},mode=700")
-    os.chdir(WORK)
+    if folder is None:
+        _mount(f"size={size},nr_inodes={files},mode=700")
+    os.chdir(folder or WORK)
     try:
-        yield WORK
+        yield folder or WORK
     finally:
         os.chdir("/")
-        if not _is_untouched():
+        if folder is not None:
+            clear(folder)
+        elif not _is_untouched():
             _unmount()
 
 
-@contextlib.contextmanager
-def _temporary() -> Iterator[str]:
-    import tempfile  # only where there are no walls: every page of a slot makes its forks dearer
+def is_full(folder: str, size: int, files: int) -> bool:
+    """Whether more lies below a folder than may: bytes on disk, or files, directories and links.
 
-    with tempfile.TemporaryDirectory(prefix="fathom-", ignore_cleanup_errors=True) as place:
-        os.chdir(place)
-        yield place
-        os.chdir("/")
+    A directory that cannot be looked into, closed or too deep for a path, counts as too much.
+    """
+    waiting, used, count = [folder], 0, 0
+    while waiting and used <= size and count <= files:
+        try:
+            for entry in os.scandir(waiting.pop()):
+                used, count = used + entry.stat(follow_symlinks=False).st_blocks * 512, count + 1
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                if count > files:
+                    break
+        except FileNotFoundError:  # it vanished meanwhile
+            continue
+        except OSError:
+            return True
+    return used > size or count > files
+
+
+def clear(folder: str) -> None:
+    """Remove all that lies in a folder, however deep, and whatever was done to the folder itself.
+
+    Directories are moved up before they are emptied, so that no depth is too much for a path.
+    """
+    base = Path(folder)
+    with contextlib.suppress(OSError):  # where its owner is somebody else, programs cannot have changed it
+        base.chmod(stat.S_IRWXU)
+        for name in os.listxattr(folder):
+            os.removexattr(folder, name)
+    while entries := list(base.iterdir()):
+        for entry in entries:
+            if not _is_directory(entry):
+                entry.unlink()
+                continue
+            entry.chmod(stat.S_IRWXU)
+            for inner in entry.iterdir():
+                if _is_directory(inner):
+                    inner.chmod(stat.S_IRWXU)  # one that is not writable cannot be moved
+                    inner.rename(base / os.urandom(16).hex())
+                else:
+                    inner.unlink()
+            entry.rmdir()
+
+
+def _is_directory(path: Path) -> bool:
+    return stat.S_ISDIR(path.lstat().st_mode)
 
 
 def _mount(options: str) -> None:

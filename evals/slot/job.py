@@ -31,7 +31,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from evals.slot import codec, kernel
+from evals.slot import codec, kernel, landlock, processes
 
 STDIN, STDOUT, STDERR, REPORT, TEXT, CHANNEL = range(6)
 """Where a child finds its descriptors; every other one is closed."""
@@ -76,13 +76,24 @@ class Limits:
 
 @dataclass(frozen=True)
 class Slot:
-    """What a child needs to know of the slot that forked it."""
+    """What a slot knows of its walls (``walls.enter``), and a child of the slot that forked it."""
 
-    walls: bool
-    proc: int
-    address_space: int = 0
+    proc: int = -1
+    """Descriptor of /proc."""
+    alone: bool = False
+    """Whatever it may signal belongs to its jobs, so all of that is killed at once; False without walls."""
+    crowded: bool = False
+    """/proc shows processes of others too, and limits for each user count theirs."""
+    exposed: bool = False
+    """Programs see /proc too."""
+    folder: str | None = None
+    """Where jobs work one after another, if the slot cannot mount a directory for each."""
     filter: bytes = b""
-    """What it installs against system calls (``seccomp.build``)."""
+    """What a child installs against system calls (``seccomp.build``)."""
+    rules: int = -1
+    """Descriptor of what it restricts itself to (``landlock.ruleset``)."""
+    address_space: int = 0
+    """Bytes that the slot itself takes, which a child's limit must allow for; 0 sets no limit."""
 
 
 def start(
@@ -99,10 +110,12 @@ def start(
     if child:
         return child
     try:
-        _take(places, slot)
+        _take(places, slot, limits)
         with os.fdopen(TEXT, "rb") as file:
             text = file.read().decode("utf-8", "surrogatepass")
-        confine(slot, limits)
+        if slot.exposed and part is test:
+            kernel.set_dumpable(False)  # or the program could read the test's memory in /proc
+        confine(slot)
         random.seed(0)
     except BaseException as error:  # a child must never return into the slot's own loop
         _leave(json.dumps({"verdict": "error", "detail": _describe(error)}), NOT_CONFINED)
@@ -117,11 +130,10 @@ def execute(
     if child:
         return child
     try:
-        kernel.set_dumpable()  # the slot is not, and what is not may not write its own /proc
-        _take(places, slot)
+        _take(places, slot, limits)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, which a command would inherit
             signal.signal(number, signal.SIG_DFL)
-        confine(slot, limits)
+        confine(slot)
         os.execvpe(command[0], command, environment)  # noqa: S606  (confined above)
     except BaseException as error:
         return _leave(json.dumps({"verdict": "error", "detail": _describe(error)}), NOT_CONFINED)
@@ -156,26 +168,31 @@ def _be_the_first_to_go(proc: int) -> None:
     os.close(file)
 
 
-def _take(places: dict[int, int], slot: Slot) -> None:
+def _take(places: dict[int, int], slot: Slot, limits: Limits) -> None:
     """Lead a session of one's own, with descriptors where the child looks for them and all others closed."""
     os.setsid()
+    if slot.exposed:
+        kernel.set_dumpable()  # the slot is not, and what is not may not write its own /proc
     if slot.proc >= 0:
         _be_the_first_to_go(slot.proc)
+    values = _rlimits(slot, limits)
+    if slot.rules >= 0:
+        landlock.restrict(slot.rules)
     for place, given in places.items():
         os.dup2(given, _ASIDE + place)
     os.closerange(0, _ASIDE)
     for place in places:
         os.dup2(_ASIDE + place, place)
     os.closerange(_ASIDE, 1 << 16)
-
-
-def confine(slot: Slot, limits: Limits) -> None:
-    """Give up all that the program must not have.  There is no way back."""
-    for name, value in _rlimits(slot, limits).items():
+    for name, value in values.items():
         limit = getattr(resource, name, None)
         if limit is not None:
             resource.setrlimit(limit, (value, value))
-    if slot.walls:
+
+
+def confine(slot: Slot) -> None:
+    """Give up all that the program must not have.  There is no way back."""
+    if slot.alone:
         kernel.drop_capabilities()
         kernel.install_filter(slot.filter)
 
@@ -189,8 +206,10 @@ def _rlimits(slot: Slot, limits: Limits) -> dict[str, int]:
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_NOFILE": limits.open_files,
     }
-    if slot.walls:  # elsewhere it would count the user's other processes
-        values["RLIMIT_NPROC"] = limits.processes
+    if slot.alone:  # elsewhere it would count the user's other processes
+        # Where it counts the user's others too, slot and child are among them; everywhere else the slot is.
+        others = max(processes.threads_of_user(slot.proc) - 2, 0) if slot.crowded else 0
+        values["RLIMIT_NPROC"] = others + limits.processes
     if slot.address_space:
         values["RLIMIT_AS"] = slot.address_space + limits.memory_bytes
     return values

@@ -15,10 +15,11 @@ import signal
 import socket
 import sys
 import traceback
+from dataclasses import replace
 from typing import Any
 
-from evals.slot import commands, directory, job, kernel, seccomp, watch
-from evals.slot.room import NoWalls, enter
+from evals.slot import commands, directory, job, kernel, processes, walls, watch
+from evals.slot.room import NoWalls
 
 # fmt: off
 WARM = (
@@ -45,11 +46,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     asked = json.loads(control.makefile("r").readline())
     try:
-        proc = enter(asked["readable"], asked["hidden"], asked["commands"]) if asked["walls"] else -1
+        entered = walls.enter(asked, control.fileno())
     except NoWalls as reason:
         return _answer(control, {"refused": str(reason)})
     try:
-        slot = _warm_up(asked, proc)
+        slot = _warm_up(asked, entered)
         _answer(control, {"ready": True})
         while True:
             message, files, _, _ = socket.recv_fds(control, 1 << 16, MOST_FILES)
@@ -67,21 +68,21 @@ def _answer(control: socket.socket, reply: dict[str, Any]) -> None:
     control.sendall(json.dumps(reply).encode() + b"\n")
 
 
-def _warm_up(asked: dict[str, Any], proc: int) -> job.Slot:
+def _warm_up(asked: dict[str, Any], slot: job.Slot) -> job.Slot:
     sys.path[:] = asked["path"]
-    code = seccomp.build() if asked["walls"] else b""
-    if asked["walls"]:
+    if slot.alone:
         kernel.bar_capabilities()
+    if slot.exposed:
+        kernel.set_dumpable(False)  # this process must be closed to programs that see it in /proc
     if asked["commands"]:
-        kernel.set_dumpable(False)  # commands see /proc, and this process must be closed to them there
-        return job.Slot(asked["walls"], proc, filter=code)
+        return slot
     for name in (*WARM, *asked["warm"]):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     os.environ.clear()
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page it shares with the slot
-    return job.Slot(asked["walls"], proc, watch.address_space(proc), code)
+    return replace(slot, address_space=processes.address_space(slot.proc))
 
 
 def _do(
@@ -89,11 +90,9 @@ def _do(
 ) -> dict[str, Any]:
     """One job: start its children, wait for the end, say what became of it."""
     limits = job.Limits(**request["limits"])
-    with directory.empty(limits.disk_bytes, limits.disk_files, walls=slot.walls):
+    with directory.empty(limits.disk_bytes, limits.disk_files, slot.folder):
         children, sources, mark = _start(files, slot, limits, null)
-        outcome = watch.until_done(
-            children, limits, sources, control=control.fileno(), proc=slot.proc, walls=slot.walls
-        )
+        outcome = watch.until_done(children, limits, sources, control=control.fileno(), slot=slot)
     verdict, detail = judge(outcome, mark, children, limits)
     return {
         "verdict": verdict,

@@ -12,7 +12,8 @@ code behind them.  Calls are refused with EPERM, so a program sees an ordinary `
 * ``prlimit64`` is for oneself alone: with it a program could take away what the slot, which runs as the
   same user, needs for later programs.
 * ``setsockopt`` is refused, so that a socket pair's buffer, which nobody counts, cannot be made larger.
-* ``socketpair`` stays: asyncio needs it, and it reaches nobody.
+* ``socketpair`` stays: asyncio needs it, and it reaches nobody.  But not for datagrams, which could be sent
+  to any Unix socket of the host that a path leads to.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "fsmount": (432, 432),
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
+    "open_tree_attr": (467, 467),
     "quotactl": (179, 60),
     "quotactl_fd": (443, 443),
     "swapon": (167, 224),
@@ -108,6 +110,35 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
 }
 """Name: number on x86-64, number on arm64 (asm/unistd.h; both share the numbers from 424 on)."""
 
+METADATA: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+}
+"""What Landlock does not ask about: modes, owners, times and attributes of files anywhere."""
+
+_SOCKETPAIR = (53, 199)
+_DATAGRAMS = 0b10
+"""A bit of SOCK_DGRAM and SOCK_RAW, which is the same for Unix sockets, but not of SOCK_STREAM and
+SOCK_SEQPACKET (linux/net.h)."""
 _CLONE = (56, 220)
 _CLONE3 = 435
 _PRLIMIT = (302, 261)
@@ -126,12 +157,15 @@ _NAMESPACES = (
 
 _LOAD, _AND, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT, _ARGUMENT_3_AT = 0, 4, 16, 40
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT, _ARGUMENT_1_AT, _ARGUMENT_3_AT = 0, 4, 16, 24, 40
 """Offsets in struct seccomp_data; an argument's low half, both machines being little-endian."""
 
 
-def build(machine: str | None = None) -> bytes:
+def build(machine: str | None = None, *, metadata: bool = True) -> bytes:
     """The filter for a machine, this one if not given.
+
+    Args:
+        metadata: Whether programs may change modes, owners, times and attributes of files (``METADATA``).
 
     Raises:
         KeyError: a machine whose system call numbers are not listed here.
@@ -166,8 +200,13 @@ def build(machine: str | None = None) -> bytes:
         (_EQUAL, 0, 1, _SHARED_ANONYMOUS),
         (_RETURN, 0, 0, refuse),
         (_RETURN, 0, 0, _ALLOW),
+        (_EQUAL, 0, 4, _SOCKETPAIR[column]),
+        (_LOAD, 0, 0, _ARGUMENT_1_AT),
+        (_ANY_BIT, 0, 1, _DATAGRAMS),
+        (_RETURN, 0, 0, refuse),
+        (_RETURN, 0, 0, _ALLOW),
     ]
-    for numbers in REFUSED.values():
+    for numbers in (REFUSED if metadata else REFUSED | METADATA).values():
         number = numbers[column]
         if number is not None:
             code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, refuse)]

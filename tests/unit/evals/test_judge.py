@@ -1,5 +1,6 @@
 """From samples to verdicts and scores, through the verbs' own functions and real tables."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 
 import corpus
-from evals import judge
+from evals import judge, tiers
 from evals.config import Judge, Sample
 from evals.extract import cut
 from evals.judge import judge_samples, self_test, tally
@@ -94,9 +95,12 @@ def test_harness_that_cannot_say_yes_or_no_gives_no_score(problems):
 
 
 def test_no_sandbox_no_verdict(problems, tmp_path, monkeypatch):
-    monkeypatch.setattr(judge.sandbox, "probe", lambda: "unshare: Operation not permitted")
+    refusing = dataclasses.replace(
+        tiers.find("namespaces"), missing=lambda: "unshare: Operation not permitted"
+    )
+    monkeypatch.setattr(tiers, "TIERS", {"namespaces": refusing, "none": tiers.find("none")})
     samples = samples_of(problems, tmp_path, source="reference", limit=4)
-    with pytest.raises(corpus.Refusal, match=r"no sandbox on this machine \(unshare"):
+    with pytest.raises(corpus.Refusal, match=r"no sandbox on this machine \(namespaces: unshare"):
         judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
     unsafe = Judge(seconds=2.0, memory_mb=256, unsafe_no_sandbox=True)
     table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", unsafe, 1)

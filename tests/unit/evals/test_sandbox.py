@@ -1,17 +1,23 @@
 """What a sandbox answers, and that it leaves nothing behind."""
 
+import contextlib
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from evals import slots
-from evals.sandbox import Limits, Sandbox, Test, Unavailable
+from evals import tiers
+from evals.remedies import remedy
+from evals.sandbox import Limits, Refusal, Sandbox, Test, Unavailable, probe, require
 from evals.slot import seccomp
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,13 @@ def state(pid):
 
 def children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def descendants(pid):
+    try:
+        return [below for one in map(int, children(pid)) for below in (one, *descendants(one))]
+    except FileNotFoundError:
+        return []
 
 
 def test_failure_names_the_exception_and_its_line(box):
@@ -138,43 +151,107 @@ def test_hundreds_of_jobs_leave_nothing_behind():
     assert world() == before
 
 
-def test_slot_ends_when_the_harness_is_killed(tmp_path):
+@pytest.mark.parametrize("tier", [tier.name for tier in tiers.best()])
+def test_nothing_is_left_when_the_harness_is_killed(tier, tmp_path):
+    if tiers.find(tier).missing() or (probe(tier) and os.getuid()):
+        pytest.skip(probe(tier))
     code = (
-        "import os, time\nfrom evals.sandbox import Sandbox\nbox = Sandbox()\nbox.start()\n"
-        "print(box._slots['python'].process.pid, flush=True)\nbox.run('while True: pass')"
+        "import os\nfrom evals.sandbox import Sandbox\nfrom tests.unit.evals.run_as import become\n"
+        f"if os.getuid() == 0: become(65534)\nbox = Sandbox(tier={tier!r})\nbox.start()\n"
+        "print(box._slots['python'].process.pid, flush=True)\n"
+        'box.run(\'import os, time\\nif os.fork() == 0: os.setsid()\\nopen("x", "w")\\ntime.sleep(100)\')'
     )
-    harness = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    keeper = int(harness.stdout.readline())
-    (first,) = children(keeper)
+    run = [sys.executable, "-c", code]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o777)
+    harness = subprocess.Popen(run, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    first = int(harness.stdout.readline())
+    while len(below := [first, *descendants(first)]) < 3:
+        time.sleep(0.01)
     harness.kill()
     harness.communicate()
-    last = os.pidfd_open(int(first)) if Path(f"/proc/{first}").exists() else None
-    if last is not None:
-        import select
-
-        assert select.select([last], [], [], 30)[0], "process 1 of the slot outlived the harness"
-        os.close(last)
+    for pid in below:
+        with contextlib.suppress(ProcessLookupError):
+            assert select.select([os.pidfd_open(pid)], [], [], 30)[0], (
+                f"{pid} of {below} outlived the harness"
+            )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_walls_the_limits_still_hold():
-    with Sandbox(Limits(cpu_seconds=1.0), walls=False) as box:
+    with Sandbox(Limits(cpu_seconds=1.0), tier="none") as box:
         assert box.run("x = 1").verdict == "passed"
         assert box.run("import os\nos._exit(0)").verdict == "failed"
         assert box.run("while True: pass").verdict == "timeout"
 
 
-def test_refused_namespace_is_named_and_nothing_runs(tmp_path):
-    """A user who may make no namespace, as in many containers: here because of a filter of our own."""
+REFUSED = """
+import os, sys
+from pathlib import Path
+from evals.slot import kernel, landlock, seccomp
+from tests.unit.evals.run_as import become
+if os.getuid() == 0:
+    become(65534)
+seccomp.REFUSED |= {"landlock": (landlock.CREATE_RULESET,) * 2} if "landlock" in sys.argv else {}
+kernel.no_new_privileges()
+kernel.install_filter(seccomp.build())
+"""
+"""A user who may make no namespace, as in many containers: here because of a filter of our own."""
+
+
+def test_landlock_takes_over_where_namespaces_are_refused():
     code = (
-        "from evals.slot import kernel, seccomp\nkernel.no_new_privileges()\n"
-        "kernel.install_filter(seccomp.build())\n"
-        "from evals import sandbox\nprint(sandbox.probe())\nsandbox.require(unsafe=True)\n"
+        REFUSED + "from evals import doctor\nlines, sound = doctor.examine()\nprint(sound, *lines, sep='\\n')"
+    )
+    run = [sys.executable, "-c", code]
+    said = subprocess.run(run, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()
+    if "sandbox: none" in said:
+        pytest.skip(next(line for line in said if "not landlock" in line))
+    assert said[0] == "True" and said[2].startswith("sandbox: landlock: "), said
+    assert (
+        "  not namespaces: [Errno 1] unshare: Operation not permitted" in said
+        and "to have a better one" in str(said)
+    )
+
+
+def test_refused_call_is_named_and_nothing_runs_where_there_are_no_walls():
+    code = REFUSED + (
+        "from evals import sandbox\nprint(sandbox.probe())\nprint(sandbox.require(unsafe=True))\n"
         "try:\n    sandbox.require(unsafe=False)\nexcept sandbox.Refusal as refusal:\n    print(refusal)\n"
     )
     # The filter refuses new sockets, but a pair, all that the harness needs, stays allowed.
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.splitlines()
-    assert "unshare: Operation not permitted" in said[0]
-    assert said[1].startswith("no sandbox on this machine") and "--unsafe-no-sandbox" in said[1]
+    run = [sys.executable, "-c", code, "landlock"]
+    said = subprocess.run(run, capture_output=True, text=True, cwd=ROOT).stdout.splitlines()
+    assert "unshare: Operation not permitted" in said[0] and "landlock: no Landlock" in said[0]
+    assert said[1] == "none"
+    assert said[2].startswith("no sandbox on this machine") and "--unsafe-no-sandbox" in said[2]
+
+
+def test_unknown_tier_is_refused_with_those_there_are():
+    with pytest.raises(Refusal, match="nix is no kind of sandbox: give namespaces, bwrap, landlock"):
+        Sandbox(tier="nix")
+    with pytest.raises(Refusal, match="exclude one another"):
+        require("bwrap", unsafe=True)
+    with pytest.raises(Refusal, match="has a flag of its own"):
+        require("none", unsafe=False)
+
+
+@pytest.mark.parametrize(
+    ("files", "known", "expected"),
+    [
+        ({"proc/sys/user/max_user_namespaces": "0"}, {}, "sysctl -w user.max_user_namespaces=65536"),
+        ({"proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1"}, {}, "sysctl -w kernel.apparmor_"),
+        ({"proc/1/cgroup": "0::/kubepods/pod7"}, {}, "docker run --cap-add SYS_ADMIN"),
+        ({}, {"system": "Darwin"}, "docker run, or any virtual machine"),
+        ({}, {"release": "4.18.0-553.el8"}, "upgrade the kernel to 5.12 or later: this is 4.18"),
+    ],
+)
+def test_remedy_is_one_command_that_fits_the_machine(tmp_path, files, known, expected):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert remedy(tmp_path, uid=1000, **known).startswith(expected)
 
 
 def test_filters_exist_for_both_machines_and_differ():
@@ -184,7 +261,7 @@ def test_filters_exist_for_both_machines_and_differ():
 
 
 def test_unavailable_is_raised_where_no_slot_starts(monkeypatch):
-    monkeypatch.setattr(slots, "_START", "import sys; sys.exit(1) # {}")
+    monkeypatch.setattr(tiers, "_START", "import sys; sys.exit(1) # {}")
     with pytest.raises(Unavailable, match="did not start"):
         Sandbox().run("x = 1")
 
