@@ -18,6 +18,8 @@ with  = --run $(RUN)
 wide  = $(with) --workers $(WORKERS)
 # The phases of [train.pretrain] in the order of the run file; each starts from the model of the one before.
 PHASES := $(shell sed -n 's/^\[train\.pretrain\.phases\.\([a-z0-9_-]*\)\].*/\1/p' $(RUN) 2>/dev/null)
+# With [train.instruct], `train instruct` comes last.
+PHASES += $(shell sed -n 's/^\[train\.\(instruct\)\].*/\1/p' $(RUN) 2>/dev/null)
 LAST    = $(lastword model $(PHASES:%=model-%))
 judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/$(LAST))
 
@@ -69,7 +71,11 @@ $(call at,tokens-$(1)): $(call at,corpus) $(call at,tokenizer)
 $(call at,model-$(1)): $(call at,tokens-$(1)) $(call at,$(before))
 	$(BIN)/train pretrain $(OUT)/tokens-$(1) $(OUT)/tokenizer $(OUT)/model-$(1) $(with) --phase $(1) --start $(OUT)/$(before)
 endef
-$(foreach n,$(PHASES),$(eval $(call phase,$(n)))$(eval before := model-$(n)))
+$(foreach n,$(filter-out instruct,$(PHASES)),$(eval $(call phase,$(n)))$(eval before := model-$(n)))
+$(call at,tokens-instruct): $(call at,tokenizer)
+	$(BIN)/train chat $(<D) $(@D) $(with)
+$(call at,model-instruct): $(call at,tokens-instruct) $(call at,$(before))
+	$(BIN)/train instruct $(<D) $(OUT)/tokenizer $(@D) $(with) --start $(OUT)/$(before)
 $(call at,samples): $(call at,problems) $(if $(GIVEN),FORCE,$(call at,$(LAST)))
 	$(BIN)/evals sample $(OUT)/problems $(judged) $(@D) $(with) $(if $(NAME),--name '$(NAME)')
 $(call at,verdicts): $(call at,problems) $(call at,samples)

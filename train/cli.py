@@ -118,6 +118,23 @@ def instruct(
 
 
 @app.command
+def preset(model: str, tokens: int, /, *, length: int = 4096) -> None:
+    """Print a run file's learning rate and batch for a model, by DeepSeek LLM's scaling law.
+
+    Args:
+        model: Shape of the model, as in `train pretrain --model`.
+        tokens: Tokens to train on.
+        length: Predicted tokens per sequence.
+    """
+    from train import scaling
+    from train.model import SHAPES
+
+    if model not in SHAPES:
+        raise corpus.Refusal(f"{model} is unknown: give one of {', '.join(SHAPES)}.")
+    print(scaling.toml(model, tokens, length), end="")
+
+
+@app.command
 def trace(
     rows: Path,
     src: Path,

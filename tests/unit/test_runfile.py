@@ -1,7 +1,9 @@
 """The command frame: flags win over the run file, and mistakes are one line that says what to do."""
 
 import errno
-from dataclasses import dataclass
+import importlib
+import tomllib
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from cyclopts import Parameter
 
 import runfile
 from corpus import Refusal
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @Parameter(name="*")
@@ -78,6 +82,16 @@ def test_a_phase_changes_what_it_names_and_leaves_the_rest(
     for words in (["--run", file, "--phase", "short"], ["--phase", "long"]):
         code, out, err = run(["scan", "x", *words], capsys)
         assert code == 1 and out == "" and "phase" in err
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("runs/*.toml")), ids=lambda file: file.name)
+def test_every_setting_in_our_run_files_is_one_of_its_stage(file: Path) -> None:
+    for stage, verbs in tomllib.loads(file.read_text()).items():
+        classes = vars(importlib.import_module(f"{stage}.config")).values()
+        known = {f.name for c in classes if isinstance(c, type) and is_dataclass(c) for f in fields(c)}
+        for verb, table in verbs.items():
+            settings = {key for each in (table, *table.get("phases", {}).values()) for key in each}
+            assert settings - {"phases", "start"} <= known, f"[{stage}.{verb}]"
 
 
 def test_a_run_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
