@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from crawl.sources.entry import OutOfReach, Repo
 from crawl.sources.githubapi import Api
 
 VERB = "crawl list"
+
+AT_A_TIME = 8
+"""Git servers that are asked."""
 
 
 def list_repos(dst: Path, settings: List, cache: Path | None = None) -> corpus.Table:
@@ -41,8 +45,9 @@ def list_repos(dst: Path, settings: List, cache: Path | None = None) -> corpus.T
         listed += registries.list_repos(*by_name, settings.debian_suite)
         for address in passes.progress(settings.datasets, label="reading tables"):
             listed += dataset.list_repos(address, cache_folder(cache))
-        asked = passes.progress(settings.git, label="asking git servers", total=len(settings.git))
-        listed += [git.list_repo(url) for url in asked]
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            answers = pool.map(git.list_repo, settings.git)
+            listed += passes.progress(answers, label="asking git servers", total=len(settings.git))
         found = _on_github(settings, out, cache_folder(cache)) if on_github else github.Found([], [], [])
         repos = sorted(listed + found.repos, key=lambda repo: repo.repo)
         _refuse_twins(repos)

@@ -33,6 +33,9 @@ MOST = 1000
 
 PAGE = 100
 
+TRIES = 3
+"""At a search that GitHub says it could not finish in time; then it is cut as if it had too many results."""
+
 BATCH = 100
 """Repositories in one GraphQL query, which counts as one request of 5,000 an hour."""
 
@@ -149,11 +152,14 @@ def _search(words: str, start: datetime, end: datetime, notebook: Notebook, api:
 def _results(query: str, may_be_cut: bool, api: Api) -> dict[str, Any]:
     """The count, and the names on all pages; None for names where it must be cut."""
     page = partial(api.search, "/search/repositories", q=query, sort="stars", order="desc", per_page=PAGE)
-    first = page(page=1)
-    if first is None or not isinstance(first.get("items"), list):
-        raise Refusal(f"{api.base} does not answer searches as GitHub does: check github.api.")
+    for _ in range(TRIES):
+        first = page(page=1)
+        if first is None or not isinstance(first.get("items"), list):
+            raise Refusal(f"{api.base} does not answer searches as GitHub does: check github.api.")
+        if whole := not first.get("incomplete_results"):
+            break
     count = int(first["total_count"])
-    if count > MOST and may_be_cut:
+    if (count > MOST or not whole) and may_be_cut:
         return {"results": count, "names": None}
     items = list(first["items"])
     for number in range(2, -(-min(count, MOST) // PAGE) + 1):

@@ -148,6 +148,20 @@ def test_links_and_devices_are_named_and_never_followed(tmp_path: Path) -> None:
     assert all(entry.data is None for entry in found)
 
 
+@pytest.mark.parametrize("packed", ["tar", "zip"])
+def test_a_name_that_is_no_utf8_is_text_or_no_name(tmp_path: Path, packed: str) -> None:
+    plain = tar({"??.py": b"x = 1\n"}) if packed == "tar" else zipped({"??.py": b"x = 1\n"})
+    if packed == "tar":  # a header's checksum is the sum of its bytes
+        more = 2 * (0xFF - ord("?"))
+        old = int(plain[148:154], 8)
+        plain = b"\xff\xff" + plain[2:148] + b"%06o" % (old + more) + plain[154:]
+    else:
+        plain = plain.replace(b"??.py", b"\xff\xff.py")
+    (entry,) = entries(tmp_path, plain)
+    assert (tidy(entry.path) or "none").encode()  # a zip's is in code page 437, as its specification says
+    assert entry.data == b"x = 1\n"
+
+
 def test_a_file_above_the_cap_is_named_but_not_held(tmp_path: Path) -> None:
     found = entries(tmp_path, tar({"big": bytes(10_001), "small": b"1"}))
     assert [(entry.path, entry.size, entry.data) for entry in found] == [

@@ -65,6 +65,8 @@ class Forge(ThreadingHTTPServer):
         self.now = time.time
         self.hours: dict[str, bytes] = {}
         self.refused: set[str] = set()
+        self.hard = "never"
+        """A moment around which larger searches do not end in time."""
 
     @property
     def url(self) -> str:
@@ -176,7 +178,7 @@ class Answer(BaseHTTPRequestHandler):
         assert size * page <= 1000
         return {
             "total_count": len(items),
-            "incomplete_results": False,
+            "incomplete_results": start <= self.server.hard <= end and len(items) > 300,
             "items": items[size * (page - 1) : size * page],
         }
 
@@ -266,6 +268,13 @@ def test_a_search_is_sliced_until_nothing_is_hidden_and_every_slice_is_recorded(
     assert all(slice_.results > 1000 for slice_ in found.slices if slice_.listed is None)
     assert sum(slice_.results for slice_ in leaves) == found.slices[0].results == len(found.repos)
     assert len(forge.asked) < 80  # look-ups go by the hundred
+
+
+def test_a_search_that_does_not_end_in_time_is_cut(forge: Forge, clock: Clock, tmp_path: Path) -> None:
+    forge.hard = "2015-01-04T05:06:07Z"
+    found = find(forge, clock, tmp_path, settings(forge, **PYTHON))
+    assert {repo.repo for repo in found.repos} == expected(forge)
+    assert any(slice_.results <= 1000 for slice_ in found.slices if slice_.listed is None)
 
 
 def test_facts_become_columns(forge: Forge, clock: Clock, tmp_path: Path) -> None:

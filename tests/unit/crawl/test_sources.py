@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -141,6 +142,14 @@ def test_what_cannot_be_had_says_why(
     assert not [path for path in cached(tmp_path) if path.stat().st_size]
 
 
+def test_an_archive_that_is_longer_than_was_stated_is_not_read_to_its_end(
+    registry: Registry, tmp_path: Path
+) -> None:
+    stated = replace(repo("plain"), bytes=1000)
+    with pytest.raises(OutOfReach, match="more than the 1000 bytes expected"):
+        packages.obtain(stated, tmp_path, CAPS)
+
+
 def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setattr(packages, "ATTEMPTS", 2)
@@ -240,6 +249,20 @@ def test_a_folder_is_read_without_following_links(project: Path, tmp_path: Path)
         ("link.py", "symlink"),
         ("up", "symlink"),
         ("src/a.py", "file"),
+    ]
+
+
+def test_links_in_a_circle_are_links(tmp_path: Path) -> None:
+    root = tmp_path / "circle"
+    (root / "a/b").mkdir(parents=True)
+    (root / "a/b/up").symlink_to(root / "a")
+    (root / "one").symlink_to("two")
+    (root / "two").symlink_to("one")
+    found = list(folder.entries(folder.list_repo(root), tmp_path, CAPS))
+    assert sorted((entry.path, entry.kind) for entry in found) == [
+        ("a/b/up", "symlink"),
+        ("one", "symlink"),
+        ("two", "symlink"),
     ]
 
 
