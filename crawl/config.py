@@ -83,6 +83,8 @@ class List:
     """Git URLs, each optionally with @REVISION (a branch, tag or commit; HEAD if not given)."""
     folders: tuple[Path, ...] = ()
     """Local directories, each taken as one repo."""
+    archives: tuple[Path, ...] = ()
+    """Local archives (tar, zip), each taken as one repo."""
     datasets: tuple[str, ...] = ()
     """Tables of code: files or folders of parquet and jsonl, hf://datasets/OWNER/NAME[@REVISION][/PATTERN]."""
     github: GitHub = GitHub()

@@ -86,7 +86,7 @@ def read_repo(repo: Repo, entries: Iterable[Entry]) -> tuple[pl.DataFrame, list[
     return pl.DataFrame(rows, schema=_COLUMNS, orient="row"), rejected
 
 
-_PACKED = ("pypi", "npm", "debian")
+_PACKED = ("pypi", "npm", "debian", "archive")
 
 _COLUMNS = pl.DataFrame(schemas.SCHEMAS["files"].empty_table()).schema
 

@@ -14,7 +14,7 @@ import corpus
 import passes
 import schemas
 from crawl.config import List
-from crawl.sources import cache_folder, dataset, folder, git, github, packages, registries
+from crawl.sources import archive, cache_folder, dataset, folder, git, github, packages, registries
 from crawl.sources.entry import OutOfReach, Repo
 from crawl.sources.githubapi import Api
 
@@ -32,6 +32,7 @@ def list_repos(dst: Path, settings: List, cache: Path | None = None) -> corpus.T
     """
     listed = [] if settings.packages is None else packages.list_repos(settings.packages)
     listed += [folder.list_repo(path) for path in settings.folders]
+    listed += [archive.list_repo(path) for path in settings.archives]
     by_name = settings.pypi, settings.npm, settings.debian
     on_github = github.is_asked(settings.github)
     if not (listed or any(by_name) or settings.git or settings.datasets or on_github):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from crawl.sources import dataset, folder, git, packages
+from crawl.sources import archive, dataset, folder, git, packages
 from crawl.sources.entry import Caps, Entry, Repo
 
 
@@ -44,6 +44,7 @@ SOURCES: dict[str, Source] = {
     "debian": packages,
     "git": git,
     "folder": folder,
+    "archive": archive,
     "dataset": dataset,
 }
 """By the ``source`` column of the table of repos."""

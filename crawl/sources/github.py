@@ -104,6 +104,7 @@ def pins(settings: GitHub) -> list[str]:
 
 def find_repos(settings: GitHub, notebook: Notebook, api: Api) -> Found:
     """All repos that the settings name, in order of their names."""
+    git.split(f"{settings.clone}/owner/name")  # refuses what is no address, or holds credentials
     slices = [*_search_all(settings, notebook, api), *_event_hours(settings, notebook)]
     searched = {name for slice_ in slices for name in notebook.known[slice_.query]["names"] or ()}
     known = _known(settings)

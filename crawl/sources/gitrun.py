@@ -40,7 +40,8 @@ PAUSES = (2.0, 8.0, 30.0, 120.0)
 
 _STATUS = re.compile(r"(?:returned error: |HTTP )(\d{3})")
 _DROPPED = re.compile(
-    r"RPC failed|early EOF|hung up|disconnect|transfer closed|reset by peer|timed out|too slow|Empty reply"
+    r"RPC failed|early EOF|hung up|disconnect|transfer closed|reset by peer|timed out|too slow|Empty reply|"
+    r"Unable to create|cannot lock ref"  # a git that a killed run has left is about to end
 )
 
 

@@ -8,7 +8,9 @@ import random
 import re
 import socket
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -241,6 +243,14 @@ def test_a_token_goes_to_its_own_host_through_the_environment_only(
     assert b"Authorization" not in stored
 
 
+def test_tokens_of_a_pool_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FATHOM_GIT_TOKEN", raising=False)
+    monkeypatch.setenv("FATHOM_GITHUB_TOKENS", "one, two")
+    ask = ["git", "config", "--get-urlmatch", "http.extraHeader", "https://github.com/a/b"]
+    said = {subprocess.check_output(ask, env=gitrun._environment({})) for _ in range(4)}
+    assert len(said) == 2
+
+
 def test_trees_that_list_more_than_memory_holds_are_given_up(
     upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,3 +431,28 @@ def test_names_that_are_no_text_or_leave_the_repository_are_no_names(forge: Path
         hostile = crawl(f"{base}/a.git", tmp_path / "cache")
         assert {tidy(path) for path in hostile} == {None}
     assert not list(tmp_path.rglob("b.py"))
+
+
+def test_a_crawl_that_is_killed_anywhere_goes_on(forge: Path, tmp_path: Path) -> None:
+    files = {f"{n}.py": random.Random(n).randbytes(400).hex().encode() for n in range(60)}
+    commit(forge, "a", files)
+    script = "import sys, pathlib; from crawl.sources import git; from crawl.sources.entry import Caps\n"
+    script += "git.obtain(git.Repo('a', sys.argv[1], 'git', sys.argv[2]), pathlib.Path(sys.argv[3]),"
+    script += " Caps(1000, 1 << 20, 100, 100))"
+    with serving(forge) as base:
+        listed = git.list_repo(f"{base}/a.git")
+        command = [sys.executable, "-c", script, listed.revision, listed.url, str(tmp_path / "cache")]
+        for requests in (1, 2, 3, 4):  # killed while the server answers so many of them
+            before = len(Backend.headers_seen)
+            process = subprocess.Popen(command)
+            while process.poll() is None and asked(before) < requests:
+                time.sleep(0.005)
+            process.kill()
+            process.wait()
+        git.obtain(listed, tmp_path / "cache", CAPS)
+    found = {entry.path: entry.data for entry in git.entries(listed, tmp_path / "cache", CAPS)}
+    assert found == files
+
+
+def asked(since: int) -> int:
+    return sum(header.startswith("Host:") for header in Backend.headers_seen[since:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from corpus import Refusal
-from crawl.sources import folder, packages
+from crawl.config import Fetch, List
+from crawl.fetch import fetch_repos
+from crawl.listing import list_repos
+from crawl.sources import archive, folder, packages
 from crawl.sources.entry import BadRepo, Caps, OutOfReach, Repo
 
 CAPS = Caps(file_bytes=1 << 20, repo_bytes=1 << 20, files=100, ratio=100)
@@ -272,6 +276,21 @@ def test_a_folder_that_changed_since_it_was_listed_is_rejected(project: Path, tm
     assert folder.list_repo(project).revision != listed.revision
     with pytest.raises(BadRepo, match="changed"):
         list(folder.entries(listed, tmp_path, CAPS))
+
+
+def test_an_archive_on_the_disk_is_read_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "name 1:0.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(__file__, "name/a.py")
+    listed = list_repos(tmp_path / "repos", List(archives=(path,)))
+    files = fetch_repos(listed.path, tmp_path / "files", Fetch(), tmp_path / "cache", 1)
+    assert files.scan().select("repo", "path").collect().rows() == [("archive/name 1_0.tar.gz", "a.py")]
+    repo = archive.list_repo(path)
+    path.write_bytes(b"another")
+    with pytest.raises(BadRepo, match="changed"):
+        list(archive.entries(repo, tmp_path, CAPS))
+    with pytest.raises(Refusal, match="not a file"):
+        archive.list_repo(tmp_path / "nowhere.zip")
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
