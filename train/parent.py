@@ -140,7 +140,7 @@ def save_states(flat: dict[str, Tensor], folder: Path) -> Path:
 def _flat(states: Mapping[str, Any]) -> dict[str, Tensor]:
     return {
         f"{name.removeprefix('llama.')}.{kind}": tensor
-        for name, kinds in states["state"].items()
+        for name, kinds in states.get("state", {}).items()  # whole, in the first process alone
         for kind, tensor in kinds.items()
     }
 

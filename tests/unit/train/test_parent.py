@@ -66,6 +66,26 @@ def test_the_rope_of_a_phase_is_its_own_or_that_of_the_model_before(
     assert not (long.path / parent.STATES).exists()
 
 
+def test_code_and_prose_are_trained_on_by_weight(
+    documents: corpus.Table, words: corpus.Table, tmp_path: Path
+) -> None:
+    tables = [
+        cli.pack(
+            documents.path, words.path, tmp_path / kind, settings=replace(PACK, kind=kind, seed=4), workers=1
+        )
+        for kind in ("code", "prose")
+    ]
+    settings = replace(TRAIN, mixture=(3.0, 1.0), tokens=4 * 4 * 127)
+    model = cli.pretrain(*(t.path for t in tables), words.path, tmp_path / "model", settings=settings)
+    assert {table.digest for table in tables} <= {source["digest"] for source in model.manifest["inputs"]}
+    assert len((model.path / "metrics.jsonl").read_text().splitlines()) == 4
+    short = cli.pack(
+        documents.path, words.path, tmp_path / "short", settings=replace(PACK, length=63), workers=1
+    )
+    with pytest.raises(Refusal, match=r"lengths \[63, 127\]"):
+        Sources([tables[0], short], words).length()
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_other_peoples_folders_of_many_files_in_bf16_give_their_own_logits(
     sources: Sources, tmp_path: Path, tied: bool

@@ -25,7 +25,8 @@ import runfile
 from train import cli
 from train.config import Machine, Pretrain
 try:
-    cli.pretrain(*map(pathlib.Path, sys.argv[1:]), settings={settings!r}, machine={layout!r})
+    paths = map(pathlib.Path, sys.argv[1:])
+    cli.pretrain(*paths, start={origin!r}, settings={settings!r}, machine={layout!r})
 except cli.corpus.Refusal as refusal:
     sys.exit(f"refused: {{refusal}}")
 """
@@ -37,13 +38,14 @@ class Training:
 
     def __init__(self, folder: Path, tokens: corpus.Table, words: corpus.Table) -> None:
         self.folder, self.sources = folder, [str(tokens.path), str(words.path)]
+        self.origin = ""
 
     def start(
         self, name: str, processes: int, layout: Machine = Machine(), **given: object
     ) -> subprocess.Popen[str]:
         settings = Pretrain(**{**TRAIN.__dict__, **given})
         program = self.folder / f"{name}-{processes}.py"
-        program.write_text(PROGRAM.format(settings=settings, layout=layout))
+        program.write_text(PROGRAM.format(origin=self.origin, settings=settings, layout=layout))
         launcher = [*TORCHRUN, f"--nproc-per-node={processes}"] if processes > 1 else []
         command = [sys.executable, *launcher, str(program), *self.sources, str(self.folder / name)]
         quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -76,6 +78,13 @@ def test_two_processes_give_the_bits_of_one_with_two_micro_batches(
     sizes = {"batch": 2, "micro_batch": 1, "tokens": 6 * 2 * 127, "precision": precision}
     one, two = (training.run(f"model-{count}", count, **sizes) for count in (1, 2))
     assert two.manifest["processes"] == 2 and two.digest == one.digest
+
+
+def test_two_processes_start_from_a_model_and_its_states_with_the_bits_of_one(training: Training) -> None:
+    sizes = {"batch": 2, "micro_batch": 1, "tokens": 3 * 2 * 127, "keep_optimizer": True}
+    training.origin = str(training.run("base", 2, **sizes).path)
+    one, two = (training.run(f"next-{count}", count, **sizes) for count in (1, 2))
+    assert two.manifest["processes"] == 2 and two.digest == one.digest  # weights and states
 
 
 def test_a_run_of_two_processes_goes_on_in_one_and_that_in_two(training: Training) -> None:
