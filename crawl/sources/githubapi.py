@@ -23,17 +23,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import httpx
 
 from corpus import Refusal, write_aside
-from crawl.sources.entry import OutOfReach
+from crawl.sources.entry import OutOfReach, printable
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 6
 """At one request that fails by the server's or the network's fault."""
+
+LIMITS = 60
+"""Times that one request may meet a limit: with an hour between them, more than two days."""
 
 SECONDARY = 60.0
 """Seconds to wait at a secondary limit that does not say how long; doubled at each further one."""
@@ -41,8 +44,8 @@ SECONDARY = 60.0
 MAX_BODY = 32 << 20
 """Bytes of one answer."""
 
-GONE = (404, 409, 410, 451)
-"""Not there, empty (409), removed, withheld for legal reasons."""
+GONE = (403, 404, 409, 410, 451)
+"""Blocked (a 403 that is no limit), not there, empty (409), removed, withheld for legal reasons."""
 
 
 @dataclass
@@ -131,12 +134,13 @@ class Api:
         for _ in range(ATTEMPTS):
             response = self._ask("POST", f"{self.base}/graphql", "graphql", json={"query": query})
             answer = response.json() if response is not None else {}
-            if isinstance(answer.get("data"), dict):
+            failed = {error.get("type") for error in answer.get("errors", ())} - {"NOT_FOUND", "FORBIDDEN"}
+            if isinstance(answer.get("data"), dict) and not failed:
                 data: Mapping[str, Any] = answer["data"]
                 return data
-            # Its limit is a 200 with an error inside; the headers have said until when, or nothing has.
+            # Limits and time-outs are a 200 with errors inside, and null is no answer then.
             self.sleep(2.0)
-        raise OutOfReach("unreachable", "graphql: no data")
+        raise OutOfReach("unreachable", "graphql: no whole answer")
 
     # ---------------------------------------------------------------------------------- requests
 
@@ -148,24 +152,19 @@ class Api:
             try:
                 response = self._send(method, url, token, **more)
             except (httpx.TransportError, ValueError) as error:  # ValueError: a body that is no JSON
-                said: str = type(error).__name__
+                said = type(error).__name__
             else:
                 self._note(response, token, resource)
-                if response.status_code in (200, 304):
-                    return response
                 if self._is_limit(response):
                     limited += 1
                     self._hold(response, token, resource, limited)
-                    if limited <= 10 * ATTEMPTS:
-                        continue
-                elif response.status_code in GONE:
-                    return None
-                elif response.status_code == 401:
+                    continue
+                if response.status_code == 401:
                     self._drop(token)
                     continue
-                said = f"http {response.status_code}"
                 if response.status_code < 500:
-                    raise OutOfReach("unreachable", said)
+                    return _final(response, url)
+                said = f"http {response.status_code}"
             failures += 1
             if failures == ATTEMPTS:
                 raise OutOfReach("unreachable", said)
@@ -226,6 +225,9 @@ class Api:
         return response.status_code == 403 and (signs or "rate limit" in response.text.lower())
 
     def _hold(self, response: httpx.Response, token: Token, resource: str, times: int) -> None:
+        """The token rests for as long as the server says, or longer each time where it does not say."""
+        if times > LIMITS:
+            raise OutOfReach("unreachable", f"{LIMITS} times at a limit with one request")
         after = response.headers.get("Retry-After", "")
         if not after.isdecimal() and token.free(resource) > self.clock():
             return  # primary: noted already
@@ -254,6 +256,17 @@ class Api:
             return json.loads(self._file(url).read_text())
         except (FileNotFoundError, ValueError):
             return None
+
+
+def _final(response: httpx.Response, url: str) -> httpx.Response | None:
+    """What an answer means that no further try will change."""
+    if response.status_code in (200, 304):
+        return response
+    if response.status_code in GONE:
+        return None
+    if response.status_code == 422:
+        raise Refusal(f"GitHub cannot make sense of {printable(unquote_plus(url))}: check the settings.")
+    raise OutOfReach("unreachable", f"http {response.status_code}")
 
 
 _ENCODED = ("content-encoding", "content-length", "transfer-encoding")

@@ -20,6 +20,9 @@ from pathlib import Path
 import pytest
 
 from corpus import Refusal
+from crawl.config import Fetch, List
+from crawl.fetch import fetch_repos
+from crawl.listing import list_repos
 from crawl.sources import git, gitrun
 from crawl.sources.entry import BadRepo, Caps, Entry, OutOfReach, Repo, tidy
 
@@ -456,3 +459,17 @@ def test_a_crawl_that_is_killed_anywhere_goes_on(forge: Path, tmp_path: Path) ->
 
 def asked(since: int) -> int:
     return sum(header.startswith("Host:") for header in Backend.headers_seen[since:])
+
+
+def test_what_a_repo_yields_depends_on_nothing_that_the_cache_holds(forge: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        commit(forge, name, sources(1) | {"big.py": b"x = 1\n" * 1000, f"{name}.py": name.encode()})
+    urls = tuple((forge / f"{name}.git").as_uri() for name in "abc")
+    listed = list_repos(tmp_path / "repos", List(git=urls)).path
+    small = Fetch(max_file_bytes=4000)
+    fetch_repos(listed, tmp_path / "all", Fetch(), tmp_path / "full", 1)
+    runs = [
+        fetch_repos(listed, tmp_path / f"files{workers}{cache}", small, tmp_path / cache, workers).digest
+        for workers, cache in ((1, "full"), (1, "fresh"), (2, "other"), (2, "other"))
+    ]
+    assert len(set(runs)) == 1

@@ -103,6 +103,10 @@ class Answer(BaseHTTPRequestHandler):
             self.answer(429, {"message": "You have exceeded a secondary rate limit."}, headers)
         elif fault == "secondary":
             self.answer(403, {"message": "You have exceeded a secondary rate limit. Please wait."})
+        elif fault == "blocked":
+            self.answer(403, {"message": "Repository access blocked", "block": {"reason": "tos"}})
+        elif fault == "half" and self.path == "/graphql":
+            self.answer(200, {"data": {"r0": None}, "errors": [{"message": "Something went wrong"}]})
         elif fault == "cut":
             self.answer(200, {"total_count": 3, "items": []}, length=9999)
         elif fault == "no json":
@@ -122,7 +126,8 @@ class Answer(BaseHTTPRequestHandler):
             )
             assert len(asked) <= 100
             data = {alias: self.node(self.named(f"{owner}/{name}")) for alias, owner, name in asked}
-            self.answer(200, {"data": data})
+            errors = [{"type": "NOT_FOUND", "path": [alias]} for alias, node in data.items() if node is None]
+            self.answer(200, {"data": data, "errors": errors})
         elif url.path.endswith(".json.gz"):
             hour = self.server.hours.get(url.path.strip("/").removesuffix(".json.gz"))
             self.raw(404 if hour is None else 200, hour or b"", {})
@@ -363,6 +368,26 @@ def test_what_is_gone_empty_or_not_wanted_is_a_reject(forge: Forge, clock: Clock
         ("github.com/nobody/nothing", "gone"),
         ("github.com/owner2/repo-2550", "empty"),
     ]
+
+
+def test_half_an_answer_to_a_batch_is_no_answer(forge: Forge, clock: Clock, tmp_path: Path) -> None:
+    (tmp_path / "names").write_text("owner1/repo-1\n")
+    forge.faults = ["half", "half"]
+    assert len(find(forge, clock, tmp_path, settings(forge, repos=tmp_path / "names")).repos) == 1
+
+
+def test_a_blocked_repo_is_gone_and_a_senseless_search_is_refused(
+    forge: Forge, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "names").write_text("owner1/repo-1\n")
+    forge.faults = ["422"]
+    with pytest.raises(Refusal, match=r'cannot make sense of .*language:"Nonesuch"'):
+        find(forge, clock, tmp_path, settings(forge, languages=("Nonesuch",)))
+    monkeypatch.delenv("FATHOM_GITHUB_TOKENS")
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    forge.faults = ["blocked"]
+    found = find(forge, clock, tmp_path, settings(forge, repos=tmp_path / "names"))
+    assert found.rejected == [("github.com/owner1/repo-1", "gone", None)]
 
 
 def hour(*names: str) -> bytes:
