@@ -15,7 +15,10 @@ from typing import Literal
 from corpus import Refusal
 
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-"""Shapes, tokenizers, templates, weights."""
+"""Of a model: shapes, tokenizers, templates, weights."""
+
+DATA = ["*.json", "*.jsonl", "*.jsonl.gz", "*.parquet", "README.md"]
+"""Of a dataset: rows, and the page whose head says which files are which split."""
 
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
@@ -44,13 +47,19 @@ def commit_of(model: str, kind: Literal["model", "dataset"] = "model") -> str:
     return f"{name}@{found.sha}"
 
 
-def fetched(model: str) -> Path:
-    """The folder of a model whose commit is known, downloaded if it is not there yet."""
+def fetched(model: str, kind: Literal["model", "dataset"] = "model") -> Path:
+    """The folder of a model or a dataset whose commit is known, downloaded if it is not there yet."""
     from huggingface_hub import snapshot_download
 
     name, revision = _parts(model)
     try:
-        found = snapshot_download(name, revision=revision, allow_patterns=WANTED, endpoint=_endpoint())
+        found = snapshot_download(
+            name,
+            repo_type=kind,
+            revision=revision,
+            allow_patterns=WANTED if kind == "model" else DATA,
+            endpoint=_endpoint(),
+        )
     except Exception as error:
         raise _refusal(model, error) from None
     return Path(str(found))

@@ -79,15 +79,12 @@ def _json(line: bytes) -> Any:
 def _dataset(source: str, pinned: str) -> Iterator[Any]:
     import datasets
 
-    path = Path(source)
+    path = Path(source) if Path(source).is_dir() else hub.fetched(pinned, "dataset")
     try:
         if (path / "state.json").exists():
             yield from datasets.load_from_disk(str(path))
-        elif path.is_dir():
-            yield from datasets.load_dataset(str(path), split="train", streaming=True)
         else:
-            name, _, commit = pinned.partition("@")
-            yield from datasets.load_dataset(name, revision=commit, split="train", streaming=True)
+            yield from datasets.load_dataset(str(path), split="train", streaming=True)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().splitlines()[0]
         raise Refusal(f"{source} cannot be read as a dataset with a split `train`: {reason}") from None

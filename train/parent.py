@@ -59,12 +59,12 @@ def found(name: str) -> Parent:
         commit = hub.commit_of(name)
         parent = Parent(name, hub.fetched(commit), None, commit)
     elif (Path(name) / "manifest.json").exists():
-        parent = Parent(name, Path(name), corpus.read(Path(name), "model"), None)
+        parent = Parent(name, Path(name), _whole(Path(name)), None)
     else:
         parent = Parent(name, Path(name), None, "")
     if not (parent.folder / "config.json").exists() or not list(parent.folder.glob("*.safetensors")):
         raise Refusal(f"{name} has no config.json with *.safetensors: give a model's folder or its hub name.")
-    kind = json.loads((parent.folder / "config.json").read_text()).get("model_type")
+    kind = _config(parent.folder).get("model_type")
     if kind != "llama":
         raise Refusal(f"{name} is of type {kind}: only models of type llama are trained here.")
     return parent._replace(pin=_hashes(parent.folder)) if parent.pin == "" else parent
@@ -109,7 +109,7 @@ def give(parent: Parent, trainee: Trainee, optimizer: torch.optim.Optimizer, alo
         for name, tensor in weights.items()
         if ".lora_" not in name
     }
-    tied = json.loads((parent.folder / "config.json").read_text()).get("tie_word_embeddings", False)
+    tied = _config(parent.folder).get("tie_word_embeddings", False)
     if tied:
         head = named.pop(HEAD)
     _load(parent, parent.folder, named, alone)
@@ -169,6 +169,23 @@ def _refuse_tokenizer(parent: Parent, words: Path, ids: int, rows: int) -> None:
             f"{words} is not the tokenizer of {parent.name}: its ids would mean other texts. "
             "Pack with the model's own (`train tokenizer --start`)."
         )
+
+
+def _whole(path: Path) -> corpus.Table:
+    """A model's table whose files were all checked by their hashes."""
+    table = corpus.read(path, "model")
+    for part in ("", STATES):
+        for shard in table.shards(part):
+            table.file(shard)
+    return table
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "config.json").read_text())
+        return dict(found)
+    except (ValueError, TypeError):
+        raise Refusal(f"{folder / 'config.json'} is no JSON object: the model is damaged.") from None
 
 
 def _hashes(folder: Path) -> str:

@@ -6,6 +6,7 @@ import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -126,6 +127,15 @@ def test_folders_of_hugging_face_datasets_are_read(tmp_path: Path) -> None:
     assert one.turns == TURNS
     with pytest.raises(Refusal, match="give dialogues that exist"):
         dialogues.pin(str(tmp_path / "no" / "such" / "file.jsonl"))
+
+
+def test_a_dataset_of_the_hub_is_read_at_its_commit_and_runs_no_code(hub_server: Any) -> None:
+    rows = b"".join(json.dumps({"messages": MESSAGES[:2]}).encode() + b"\n" for _ in range(3))
+    hub_server.files = {"train.jsonl": rows, "tiny.py": b"raise SystemExit"}
+    pinned = dialogues.pin("me/tiny")
+    assert pinned == f"me/tiny@{hub_server.commit}"
+    assert [one.turns for one in dialogues.read("me/tiny", pinned)] == [TURNS[:2]] * 3
+    assert not [path for path in hub_server.asked if path.endswith(".py")]
 
 
 @pytest.fixture(scope="module")

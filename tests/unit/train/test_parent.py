@@ -128,6 +128,24 @@ def test_what_is_no_llama_or_has_no_safe_weights_is_refused(kept: corpus.Table, 
         parent.found(str(tmp_path))
 
 
+def test_damaged_models_are_refused_in_a_line(kept: corpus.Table, sources: Sources, tmp_path: Path) -> None:
+    shutil.copytree(kept.path, tmp_path / "table")
+    with (tmp_path / "table" / "model.safetensors").open("r+b") as file:
+        file.seek(-8, 2)
+        file.write(b"damaged!")
+    with pytest.raises(Refusal, match="its hash differs"):
+        parent.found(str(tmp_path / "table"))
+    (tmp_path / "table" / "manifest.json").unlink()
+    whole = (kept.path / "model.safetensors").read_bytes()
+    for length in (len(whole) // 2, 100, 4):
+        (tmp_path / "table" / "model.safetensors").write_bytes(whole[:length])
+        with pytest.raises(Refusal, match="do not fit its config"):
+            begun(sources, tmp_path / "table")
+    (tmp_path / "table" / "config.json").write_text("[")
+    with pytest.raises(Refusal, match="no JSON object"):
+        parent.found(str(tmp_path / "table"))
+
+
 def test_weights_that_do_not_fit_the_configuration_are_refused(
     kept: corpus.Table, sources: Sources, tmp_path: Path
 ) -> None:
