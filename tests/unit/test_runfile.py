@@ -2,6 +2,8 @@
 
 import errno
 import importlib
+import os
+import subprocess
 import tomllib
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -92,6 +94,18 @@ def test_every_setting_in_our_run_files_is_one_of_its_stage(file: Path) -> None:
         for verb, table in verbs.items():
             settings = {key for each in (table, *table.get("phases", {}).values()) for key in each}
             assert settings - {"phases", "start"} <= known, f"[{stage}.{verb}]"
+
+
+def test_make_trains_phase_by_phase_each_from_the_model_before(tmp_path: Path) -> None:
+    words = ["make", "-n", "-C", str(ROOT), "train", "RUN=runs/deepseek.toml", f"OUT={tmp_path}"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    lines = [line.split() for line in done.stdout.splitlines() if "/train " in line]
+    starts = [[line[1], Path(line[-1]).name] for line in lines if "--start" in line]
+    assert starts == [["pretrain", "model"], ["instruct", "model-long"]]
+    assert (
+        sum(line[1:2] == ["pretrain"] for line in lines) == sum(line[1:2] == ["pack"] for line in lines) == 2
+    )
 
 
 def test_a_run_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

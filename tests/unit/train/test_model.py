@@ -21,14 +21,23 @@ IDS = model.SpecialIds(32013, 32014, 32018)
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"),
-    [("1.3b", 1.3465e9), ("5.7b-mqa", 5.7003e9), ("6.7b", 6.7405e9), ("33b", 33.343e9)],
+    ("name", "parameters", "ids", "rows"),
+    [
+        ("1.3b", 1.3465e9, 32_022, 32_256),
+        ("5.7b-mqa", 5.7003e9, 32_022, 32_256),
+        ("6.7b", 6.7405e9, 32_022, 32_256),
+        ("33b", 33.343e9, 32_022, 32_256),
+        ("llm-7b", 6.910e9, 102_400, 102_400),
+        ("llm-67b", 67.42e9, 102_400, 102_400),
+    ],
 )
-def test_presets_have_the_parameters_of_the_published_models(name: str, parameters: float) -> None:
-    config = model.configuration(Pretrain(model=name), 32_022, 16_384, IDS)
+def test_presets_have_the_parameters_of_the_published_models(
+    name: str, parameters: float, ids: int, rows: int
+) -> None:
+    config = model.configuration(Pretrain(model=name), ids, 16_384, IDS)
     with torch.device("meta"):
         built = LlamaForCausalLM(config)
-    assert config.vocab_size == 32_256
+    assert config.vocab_size == rows
     assert sum(p.numel() for p in built.parameters()) == pytest.approx(parameters, rel=1e-4)
 
 
