@@ -23,24 +23,26 @@ BY = ("language", "mode")
 
 @torch.no_grad()
 def validate(trainee: Trainee, valid: Rows, most: int, group: Group) -> dict[str, Any]:
-    """Mean losses per token over the first held-out rows, in nats.
+    """Mean losses per token over held-out rows, in nats.
 
     Args:
-        most: Rows to look at.
+        most: Rows to look at, evenly spaced, so that each of several tables has its share.
 
     Returns:
         ``valid_loss``, and ``valid_loss_by`` a column's name and value.
     """
     trainee.eval()
     count = min(len(valid), most)
-    keys = sorted({key for row in range(count) for piece in valid.placed(row) for key in _keys(piece)})
+    chosen = [number * len(valid) // count for number in range(count)]
+    keys = sorted({key for row in chosen for piece in valid.placed(row) for key in _keys(piece)})
     sums = np.zeros((count, len(keys), 2))
-    for row in range(group.rank, -(-count // group.size) * group.size, group.size):
-        batch = valid.batch([row % count], group.device)  # sharded weights want every process at work
+    for number in range(group.rank, -(-count // group.size) * group.size, group.size):
+        row = chosen[number % count]  # sharded weights want every process at work
+        batch = valid.batch([row], group.device)
         losses = trainee(batch.ids_T, batch.labels_T, batch.positions_T, batch.ends, each=True)
-        if row < count:
+        if number < count:
             labelled = (batch.labels_T != IGNORED).cpu().numpy()
-            _count(sums[row], keys, losses.double().cpu().numpy(), labelled, valid.placed(row))
+            _count(sums[number], keys, losses.double().cpu().numpy(), labelled, valid.placed(row))
     everyones = np.array(group.gathered(sums.ravel().tolist())).sum(axis=0).reshape(sums.shape)
     totals = {key: _mean(everyones[:, number]) for number, key in enumerate(keys)}
     by = {name: {value: loss for (of, value), loss in totals.items() if of == name} for name in BY}
