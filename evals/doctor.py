@@ -65,6 +65,7 @@ def _check(tier: Tier) -> tuple[list[str], bool]:
     """Every claim, whether it holds in this tier, and whether all do."""
     lines, sound = [], True
     with Sandbox(QUICK, tier=tier.name) as box:
+        lines.append(f"  memory and processor time: {box.counted_by()}")
         for claim, (program, expected) in CHECKS.items():
             verdict = box.run(program)
             held = verdict.verdict == expected

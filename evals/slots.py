@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from evals.groups import Group
 from evals.slot import directory
 from evals.tiers import Tier
 from evals.view import PACKAGES_INSIDE as PACKAGES
@@ -44,6 +45,8 @@ class Slot:
             raise Unavailable(reason)
         self._control, theirs = socket.socketpair()
         self._folder = _folder(view) if tier.folder else None
+        self.group = Group()
+        files = self.group.files
         self.process = subprocess.Popen(
             tier.command(view),
             stdin=theirs.fileno(),
@@ -51,18 +54,21 @@ class Slot:
             stderr=subprocess.PIPE,
             env={"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"},
             cwd="/",
+            pass_fds=[file for use in files.values() for file in use],
             start_new_session=True,  # Ctrl-C is for the harness, which then closes the slot
         )
         theirs.close()
-        asked = {"walls": tier.walls, "folder": self._folder, **view}
+        asked = {"walls": tier.walls, "folder": self._folder, "group": files, **view}
         if self._folder:
             asked["path"] = [path.replace(PACKAGES, f"{self._folder}/packages") for path in view["path"]]
         with contextlib.suppress(ConnectionError):
             self._control.sendall(json.dumps(asked).encode() + b"\n")
+        self.group.hand_over()
         reply = self._receive(SECONDS_TO_START)
         if "ready" not in reply:
             self.close()
-            raise Unavailable(str(reply.get("refused") or reply.get("broken") or self._last_words()))
+            said = self._said.splitlines()[-1][:300] if self._said else "the slot did not start"
+            raise Unavailable(str(reply.get("refused") or reply.get("broken") or said))
 
     def ask(self, request: dict[str, Any], files: Sequence[IO[bytes]], seconds: float) -> dict[str, Any]:
         """The reply to one job; empty if the slot died or did not answer in time."""
@@ -83,17 +89,15 @@ class Slot:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(SECONDS_TO_END)
         self.process.kill()
+        assert self.process.stderr is not None
+        with self.process.stderr as said:
+            self._said = said.read().decode("utf-8", "replace").strip()
         self.process.wait()
+        self.group.remove()
         if self._folder is not None:
             with contextlib.suppress(OSError):  # a keeper was there before
                 directory.clear(self._folder)
                 Path(self._folder).rmdir()
-
-    def _last_words(self) -> str:
-        """What a launcher says of why it would not start: its last line."""
-        assert self.process.stderr is not None
-        lines = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        return lines[-1][:300] if lines else "the slot did not start"
 
     def _receive(self, seconds: float) -> dict[str, Any]:
         """One line of JSON from the slot; empty if it died or did not answer in time."""

@@ -12,6 +12,7 @@ program that reads its own memory finds no test, key or answer in it.
     seccomp  the system calls that a program may not make
     job      what a child does: confine itself, then run the program, or serve calls, or run the test
     watch    what the slot does meanwhile: time, memory, output; and nothing left afterwards
+    group    what the kernel counts, where there is a control group
     processes what /proc says of a job's processes
     commands the same for other languages: a program's files, then the commands that compile and run them
     directory the working directory of a job

@@ -68,6 +68,7 @@ def _step(
         places[place] = pipes[name][1]
     if channel is not None:
         places |= {job.STDIN: channel, job.STDOUT: channel}
+    slot.group.begin(limits.memory_bytes + limits.disk_bytes, limits.processes)
     child = job.execute(command, environment, slot, limits, places)
     if channel is not None:
         os.close(channel)  # so that the other side sees when the command has ended

@@ -28,10 +28,11 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from evals.slot import codec, kernel, landlock, processes
+from evals.slot.group import Group
 
 STDIN, STDOUT, STDERR, REPORT, TEXT, CHANNEL = range(6)
 """Where a child finds its descriptors; every other one is closed."""
@@ -92,6 +93,8 @@ class Slot:
     """What a child installs against system calls (``seccomp.build``)."""
     rules: int = -1
     """Descriptor of what it restricts itself to (``landlock.ruleset``)."""
+    group: Group = field(default_factory=Group)
+    """Where the kernel counts what jobs use."""
     address_space: int = 0
     """Bytes that the slot itself takes, which a child's limit must allow for; 0 sets no limit."""
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from evals.slot import commands, directory, job, kernel, processes, walls, watch
+from evals.slot.group import Group
 from evals.slot.room import NoWalls
 
 # fmt: off
@@ -46,7 +47,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     asked = json.loads(control.makefile("r").readline())
     try:
-        entered = walls.enter(asked, control.fileno())
+        group = Group(asked["group"])
+        group.join()
+        entered = replace(walls.enter(asked, control.fileno()), group=group)
     except NoWalls as reason:
         return _answer(control, {"refused": str(reason)})
     try:
@@ -91,6 +94,7 @@ def _do(
     """One job: start its children, wait for the end, say what became of it."""
     limits = job.Limits(**request["limits"])
     with directory.empty(limits.disk_bytes, limits.disk_files, slot.folder):
+        slot.group.begin(limits.memory_bytes + limits.disk_bytes, limits.processes)
         children, sources, mark = _start(files, slot, limits, null)
         outcome = watch.until_done(children, limits, sources, control=control.fileno(), slot=slot)
     verdict, detail = judge(outcome, mark, children, limits)

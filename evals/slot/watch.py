@@ -90,7 +90,10 @@ def until_done(
         while outcome.written <= limits.output_bytes and _drain(outcome, file, name):
             pass
         os.close(file)
+    outcome.cpu_seconds = max(outcome.cpu_seconds, slot.group.cpu_seconds())
     # It may have ended before anybody looked.
+    if outcome.stopped is None and slot.group.is_full():
+        outcome.stopped = "memory"
     if outcome.stopped is None and (outcome.written > limits.output_bytes or _is_full(limits, slot)):
         outcome.stopped = "output_limit"
     return outcome
@@ -121,16 +124,17 @@ def _look(outcome: Outcome, limits: Limits, slot: Slot, seconds: float) -> str |
     if slot.proc < 0:
         return "timeout" if seconds > limits.wall_seconds else None
     used = processes.look(slot.proc, limits.memory_bytes, shared=slot.crowded)
+    cpu = max(used.cpu_seconds, slot.group.cpu_seconds())
     outcome.memory_bytes = max(outcome.memory_bytes, used.memory_bytes)
-    if used.memory_bytes > limits.memory_bytes:
+    if used.memory_bytes > limits.memory_bytes or slot.group.is_full():
         return "memory"
     if _is_full(limits, slot):
         return "output_limit"
-    if used.cpu_seconds > outcome.worked[0]:
-        outcome.worked = used.cpu_seconds, seconds
+    if cpu > outcome.worked[0]:
+        outcome.worked = cpu, seconds
     waits = seconds - outcome.worked[1] > SECONDS_IDLE
     late = seconds > (limits.wall_seconds if waits else limits.longest_seconds)
-    return "timeout" if late or used.cpu_seconds > limits.cpu_seconds else None
+    return "timeout" if late or cpu > limits.cpu_seconds else None
 
 
 def _is_full(limits: Limits, slot: Slot) -> bool:
