@@ -21,19 +21,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from corpus import Refusal, sha256_of
+from crawl.sources import columns
 from crawl.sources.entry import BadRepo, Caps, Entry, OutOfReach, Repo, printable
-
-COLUMNS = {
-    "repo": ("repo", "repo_name", "repository_name", "max_stars_repo_name", "repo_id", "repository"),
-    "path": ("path", "file_path", "max_stars_repo_path", "file_name", "filename"),
-    "content": ("content", "code", "contents", "text"),
-    "license": ("license", "licenses", "detected_licenses", "max_stars_repo_licenses"),
-    "stars": ("stars", "star_events_count", "max_stars_count", "stars_count", "stargazers_count"),
-}
-"""What published tables call them; the first that is there counts."""
-
-FILES = "files"
-"""The column of a repository's list of files."""
 
 BUFFER = 128 << 20
 """Bytes of text that are dealt out at a time."""
@@ -239,7 +228,7 @@ def _frames(url: str) -> Iterator[pl.DataFrame]:
     for batch in _stream(url):
         frame = pl.from_arrow(batch)
         assert isinstance(frame, pl.DataFrame)
-        yield _plain(frame)
+        yield columns.plain(frame)
 
 
 def _stream(url: str) -> Iterator[Any]:
@@ -271,50 +260,6 @@ def _data(url: str) -> dict[str, dict[str, Any]]:
         for kind, suffixes in _SUFFIXES.items()
     }
     return {kind: {"data_files": names} for kind, names in chosen.items() if names}
-
-
-def _plain(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row a file, under our names; refuses a table that has no content."""
-    if FILES in frame.columns and isinstance(frame.schema[FILES], pl.List):
-        frame = frame.rename({FILES: "\0files"}).explode("\0files").filter(pl.col("\0files").is_not_null())
-        inner = [
-            field for field in frame["\0files"].struct.fields if field not in frame.columns or field in _OWN
-        ]
-        frame = frame.drop([field for field in inner if field in frame.columns]).with_columns(
-            pl.col("\0files").struct.field(field) for field in inner
-        )
-    found = {ours: [name for name in names if name in frame.columns] for ours, names in COLUMNS.items()}
-    for ours in ("repo", "path", "content"):
-        if not found[ours]:
-            raise Refusal(
-                f"the table has no column of {ours} that is known by one of the names "
-                f"{', '.join(COLUMNS[ours])}: it has {', '.join(frame.columns)[:200]}."
-            )
-    return frame.select(
-        pl.col(found["repo"][0]).cast(pl.String).fill_null("unknown").alias("repo"),
-        pl.col(found["path"][0]).cast(pl.String).fill_null("unknown").alias("path"),
-        pl.col(found["content"][0]).cast(pl.String).fill_null("").alias("content"),
-        _license(frame, *found["license"][:1]),
-        _stars(*found["stars"][:1]),
-    )
-
-
-_OWN = {name for ours in ("path", "content") for name in COLUMNS[ours]}
-
-
-def _license(frame: pl.DataFrame, name: str | None = None) -> pl.Expr:
-    """What the table says of a row; several licences are all of them."""
-    if name is None:
-        return pl.lit(None, pl.String).alias("license")
-    column = pl.col(name)
-    if isinstance(frame.schema[name], pl.List):
-        column = column.cast(pl.List(pl.String)).list.unique().list.sort().list.join(" AND ")
-    return pl.when(column.cast(pl.String) != "").then(column.cast(pl.String)).alias("license")
-
-
-def _stars(name: str | None = None) -> pl.Expr:
-    column = pl.lit(None) if name is None else pl.col(name)
-    return column.cast(pl.Int32, strict=False).alias("stars")
 
 
 def _buffered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

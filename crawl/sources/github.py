@@ -24,7 +24,7 @@ import corpus
 import passes
 from corpus import Refusal
 from crawl.config import GitHub
-from crawl.sources import events, git
+from crawl.sources import events, git, githubfacts
 from crawl.sources.entry import Repo
 from crawl.sources.githubapi import Api
 
@@ -36,16 +36,10 @@ PAGE = 100
 TRIES = 3
 """At a search that GitHub says it could not finish in time; then it is cut as if it had too many results."""
 
-BATCH = 100
-"""Repositories in one GraphQL query, which counts as one request of 5,000 an hour."""
-
 AT_A_TIME = 8
 """Requests; GitHub's secondary limit is 100."""
 
 NAME = events.NAME
-
-_FACTS = """databaseId nameWithOwner url stargazerCount forkCount isFork isArchived createdAt pushedAt
-licenseInfo { spdxId } defaultBranchRef { target { oid } }"""
 
 
 class Slice(NamedTuple):
@@ -207,73 +201,20 @@ def _known(settings: GitHub) -> dict[str, Repo]:
     return {repo.url.removeprefix(base).removesuffix(".git"): repo for repo in repos}
 
 
-# ------------------------------------------------------------------------------------------ facts
+# ------------------------------------------------------------------------------------------ repos
 
 
 def _look_up(names: list[str], notebook: Notebook, api: Api) -> dict[str, Any]:
     """By name, what GitHub knows of a repo, or None if it is gone."""
     left = [name for name in names if f"repo {name}" not in notebook.known]
-    size = BATCH if api.has_tokens else 1
+    size = githubfacts.size(api)
     batches = [left[start : start + size] for start in range(0, len(left), size)]
-    ask = _by_graphql if api.has_tokens else _by_rest
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        answers = pool.map(lambda batch: ask(batch, api), batches)
+        answers = pool.map(lambda batch: githubfacts.ask(batch, api), batches)
         for answer in passes.progress(answers, label="looking up repos", total=len(batches)):
             for name, facts in answer.items():
                 notebook.add(f"repo {name}", facts)
     return {name: notebook.known[f"repo {name}"] for name in names}
-
-
-def _by_graphql(names: list[str], api: Api) -> dict[str, Any]:
-    """A hundred repos in one request."""
-    parts = [name.split("/") for name in names]
-    asked = [
-        f'r{n}: repository(owner: "{owner}", name: "{name}") {{ {_FACTS} }}'
-        for n, (owner, name) in enumerate(parts)
-    ]
-    data = api.graphql("query { " + " ".join(asked) + " }")
-    return {name: _of_graphql(data.get(f"r{n}")) for n, name in enumerate(names)}
-
-
-def _of_graphql(node: Any) -> dict[str, Any] | None:
-    if node is None:
-        return None
-    return {
-        "id": node["databaseId"],
-        "name": node["nameWithOwner"],
-        "stars": node["stargazerCount"],
-        "forks": node["forkCount"],
-        "is_fork": node["isFork"],
-        "archived": node["isArchived"],
-        "created": node["createdAt"],
-        "pushed": node["pushedAt"],
-        "license": (node["licenseInfo"] or {}).get("spdxId"),
-        "commit": ((node["defaultBranchRef"] or {}).get("target") or {}).get("oid"),
-    }
-
-
-def _by_rest(names: list[str], api: Api) -> dict[str, Any]:
-    """Two requests a repo, which cost nothing of the limit where nothing has changed."""
-    return {name: _of_rest(name, api) for name in names}
-
-
-def _of_rest(name: str, api: Api) -> dict[str, Any] | None:
-    facts = api.get(f"/repos/{name}")
-    if facts is None:
-        return None
-    commits = api.get(f"/repos/{name}/commits", per_page=1)
-    return {
-        "id": facts["id"],
-        "name": facts["full_name"],
-        "stars": facts["stargazers_count"],
-        "forks": facts["forks_count"],
-        "is_fork": facts["fork"],
-        "archived": facts["archived"],
-        "created": facts["created_at"],
-        "pushed": facts["pushed_at"],
-        "license": (facts["license"] or {}).get("spdx_id"),
-        "commit": commits[0]["sha"] if commits else None,
-    }
 
 
 def _unwanted(facts: Any, settings: GitHub | None) -> tuple[str, str | None] | None:

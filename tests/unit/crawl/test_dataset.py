@@ -21,7 +21,7 @@ from corpus import Refusal
 from crawl.config import Fetch, List
 from crawl.fetch import fetch_repos
 from crawl.listing import list_repos
-from crawl.sources import dataset
+from crawl.sources import columns, dataset
 from crawl.sources.entry import BadRepo, Caps, Entry, OutOfReach
 
 CAPS = Caps(file_bytes=1000, repo_bytes=1 << 20, files=100, ratio=100)
@@ -85,13 +85,18 @@ def test_every_form_of_a_table_gives_the_same_repos(
     folder = written(tmp_path / "code", form, rows)
     repos = {repo.repo: repo for repo in dataset.list_repos(str(folder), tmp_path / "cache")}
     assert sorted(repos) == ["table/code/o/a", "table/code/o/b", "table/code/unknown"]
-    assert (repos["table/code/o/a"].license, repos["table/code/o/a"].stars) == ("mit", 3)
+    assert (repos["table/code/o/a"].license, repos["table/code/o/a"].stars) == ("MIT", 3)
     found = read(folder, tmp_path / "cache")
     assert {path: entry.data for path, entry in found["table/code/o/a"].items()} == {
         "a.py": b"a = 1\n",
         "c.py": b"c = 1\n",
         "../x.py": b"x = 1\n",
     }
+
+
+def test_several_licences_are_all_of_them() -> None:
+    rows = {"repo": ["r"], "path": ["p"], "content": ["c"], "licenses": [["mit", "Odd-1.0", "MIT"]]}
+    assert columns.plain(pl.DataFrame(rows))["license"].to_list() == ["MIT AND Odd-1.0"]
 
 
 def test_a_table_goes_through_fetch_like_any_source(tmp_path: Path) -> None:
