@@ -70,7 +70,7 @@ def pretrain(
 ) -> corpus.Table | None:
     """Train a model on packed rows; a killed run goes on from its last checkpoint, to the bit.
 
-    Started as `torchrun --nproc-per-node 8 --no-python train pretrain …`, eight processes share the work.
+    Started as `torchrun --nproc-per-node 8 --no-python -- train pretrain …`, eight processes share the work.
 
     Args:
         paths: ROWS… WORDS DST: one or more tables of packed tokens, the table of the tokenizer that made

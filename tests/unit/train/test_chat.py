@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import corpus
 from corpus import Refusal
-from train import cli, dialogues, parent, template, tokenizer
+from train import checkpoint, cli, dialogues, loop, parent, template, tokenizer
 from train.batches import Rows
 from train.config import Chat, Instruct
 from train.dialogues import Turn
@@ -207,6 +207,24 @@ def test_adapters_change_nothing_at_first_and_alone_have_gradients(
     losses[1].backward()
     graded = {name for name, p in adapted.trainee.named_parameters() if p.grad is not None}
     assert len(graded) == 2 * 7 * 2 and all(".lora_" in name for name in graded)
+
+
+def test_a_killed_run_of_adapters_goes_on_from_its_checkpoint(
+    rows: corpus.Table, words: corpus.Table, trained: corpus.Table, tmp_path: Path
+) -> None:
+    sources = Sources([rows], words, parent.found(str(trained.path)))
+    one, two = (start(sources, replace(SETTINGS, lora_rank=4, seed=seed), ALONE) for seed in (0, 1))
+    loop.advance(one, Rows([rows], "train"), [0, 1])
+    saver = checkpoint.Saver(tmp_path, ALONE)
+    saver.save(one.step, one.state())
+    saver.wait()
+    saved = checkpoint.newest(tmp_path)
+    assert saved is not None
+    two.take(*saved)
+    for run in (one, two):
+        loop.advance(run, Rows([rows], "train"), [2, 3])
+    weights = [dict(run.trainee.named_parameters()) for run in (one, two)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_an_instruction_without_a_model_or_rows_of_two_templates_is_refused(

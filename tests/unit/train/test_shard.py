@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from torch.distributed.run import get_args_parser
 
 import corpus
-from train import shard
+from train import cli, shard
 from train.config import Machine, Pretrain
 
 from .conftest import TRAIN
@@ -22,6 +24,7 @@ PROGRAM = """
 import pathlib, sys, torch
 torch.set_num_threads(1)
 import runfile
+from train import cli
 from train import cli
 from train.config import Machine, Pretrain
 try:
@@ -130,3 +133,11 @@ def test_replicas_that_do_not_divide_the_processes_are_refused() -> None:
     wanted = "replicas is 2: give a divisor of 1, the number of processes"
     with pytest.raises(corpus.Refusal, match=wanted), shard.joined(2):
         pass
+
+
+def test_torchrun_leaves_our_flags_alone_in_the_command_that_is_documented() -> None:
+    documented = re.search(r"`torchrun (.*) …`", cli.pretrain.__doc__ or "")
+    assert documented is not None
+    given = ["--run", "run.toml", "--start", "model", "--phase", "long"]
+    parsed = get_args_parser().parse_args([*documented[1].split(), *given])
+    assert [parsed.training_script, *parsed.training_script_args] == ["train", "pretrain", *given]
