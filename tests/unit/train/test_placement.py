@@ -62,7 +62,7 @@ def test_what_is_tokenised_covers_the_budget_and_little_more() -> None:
         [(f"d{n}", f"r{n % 20}", 400) for n in range(500)], schema=["id", "repo", "bytes"], orient="row"
     )
     settings = Pack(max_tokens=10_000)
-    assert placement.candidates(documents, ["r3"], Pack()) is None
+    assert placement.candidates(documents, ["r3"], Pack()) == set(documents["id"])
     chosen = placement.candidates(documents, ["r3"], settings)
     sides = [key for key in chosen if int(key[1:]) % 20 == 3]
     assert (len(chosen) - len(sides), len(sides)) == (100, 10)

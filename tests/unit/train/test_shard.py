@@ -25,7 +25,6 @@ import pathlib, sys, torch
 torch.set_num_threads(1)
 import runfile
 from train import cli
-from train import cli
 from train.config import Machine, Pretrain
 try:
     paths = map(pathlib.Path, sys.argv[1:])
