@@ -9,7 +9,7 @@ from typing import Literal
 import corpus
 import runfile
 import train
-from train.config import Chat, Instruct, Machine, Pack, Pretrain, Tokenizer, Watch
+from train.config import Chat, Instruct, Machine, Pack, Plan, Pretrain, Tokenizer, Watch
 
 app = runfile.stage("train", train.__doc__ or "")
 
@@ -158,6 +158,19 @@ def trace(
     found = tracing.origins(corpus.read(rows, "tokens"), corpus.read(src, "corpus"), split, sequence)
     for origin in tracing.runs(found) if position is None else tracing.at(found, position):
         print(tracing.line(origin))
+
+
+@app.command
+def plan(*, settings: Plan = Plan(), json: bool = False) -> None:
+    """Say what a run would take on GPUs that need not be there: memory, speed, days, money; and what fits.
+
+    Args:
+        json: One JSON object per checkpointing policy, instead of a table.
+    """
+    from train import plan as planning
+
+    found = planning.lines(settings)
+    print(planning.jsonl(found) if json else planning.table(found, settings))
 
 
 def _train(

@@ -7,6 +7,8 @@ from typing import Literal
 
 from cyclopts import Parameter
 
+Recompute = Literal["none", "selective", "full"]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +147,7 @@ class Instruct(Pretrain):
 class Machine:
     """How ``train pretrain`` uses its machine: results stay the same, up to rounding."""
 
-    recompute: Literal["none", "selective", "full"] = "none"
+    recompute: Recompute = "none"
     """What the backward pass computes again to save memory: nothing, all but products and attention, all."""
     compile: bool = False
     """Compile each layer with torch.compile: the first step takes a minute, the others less time on a GPU."""
@@ -164,3 +166,34 @@ class Watch:
     """Newest checkpoints that stay while the run goes on; two, in case one is damaged."""
     keep_every: int = 0
     """Checkpoints of every so many steps stay for good, in ``checkpoints`` in the model's folder; 0: none."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What ``train plan`` plans for."""
+
+    model: str = "6.7b"
+    """Shape of the model, as in ``train pretrain``."""
+    tokens: int = 2_000_000_000_000
+    """Tokens to train on."""
+    length: int = 16_384
+    """Tokens per row."""
+    micro_batch: int = 1
+    """Rows per forward pass on each GPU."""
+    document: int = 0
+    """Tokens of the document that an average token stands in; 0: the row is one document."""
+    gpu: str = "H100"
+    """A100, A800, H100, H800, H200, B200, L40S or 4090."""
+    gpus: int = 8
+    """How many, all in one run."""
+    memory: float = 0
+    """GiB of each, where that is not what its type usually has (A100 with 40 GB: 39.4)."""
+    replicas: int = 1
+    """Groups of GPUs that each hold the whole model, as in ``train pretrain``."""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """Arithmetic, as in ``train pretrain``."""
+    compile: bool = False
+    """Layers compiled, as in ``train pretrain``."""
+    price: float = 2.0
+    """Dollars for an hour of a GPU; DeepSeek-V3's report reckons with 2."""

@@ -42,8 +42,6 @@ def prepare(trainee: Trainee, settings: Pretrain, machine: Machine, group: Group
             layer.forward = torch.compile(layer.forward)
         recompute(layer, machine)
     shard.apply(trainee, group, settings.precision)
-    if settings.precision == "bf16" and group.device.type == "cpu" and not multiplies_bf16():
-        log.warning("this processor has no bf16 instructions: --precision fp32 is many times faster here.")
 
 
 def recompute(layer: nn.Module, machine: Machine) -> None:
@@ -65,6 +63,12 @@ def recompute(layer: nn.Module, machine: Machine) -> None:
 
 def _policy(context: Any, operator: Any, *_: Any, **__: Any) -> CheckpointPolicy:
     return CheckpointPolicy.MUST_SAVE if operator in PRODUCTS else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+def warn(settings: Pretrain, group: Group) -> None:
+    """Say so where bf16 makes a run slower."""
+    if settings.precision == "bf16" and group.device.type == "cpu" and not multiplies_bf16():
+        log.warning("this processor has no bf16 instructions: --precision fp32 is many times faster here.")
 
 
 def multiplies_bf16(described: Path = Path("/proc/cpuinfo")) -> bool:

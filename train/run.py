@@ -113,6 +113,7 @@ def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = 
     trainee = model.Trainee(config, settings.seed).to(group.device)
     if settings.lora_rank:
         lora.adapt(trainee.llama, settings.lora_rank, settings.lora_alpha, settings.seed)
+    machine.warn(settings, group)
     machine.prepare(trainee, settings, layout, group)
     steps = math.ceil(settings.tokens / (settings.batch * length))
     return Run(trainee, optim.adamw(trainee), settings, steps, group, ids, form)
