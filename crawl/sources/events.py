@@ -35,7 +35,7 @@ MAX_LINE = 8 << 20
 
 PUSHED = (b'"PushEvent"', b'"CreateEvent"', b'"PublicEvent"')
 
-NAME = re.compile(r"[A-Za-z0-9][\w-]*/[\w.-]+")
+NAME = re.compile(r"[A-Za-z0-9][\w-]*/(?!\.+$)[\w.-]+")
 """The owner and name of a repository, none of which is taken for anything else in a URL or a query."""
 
 

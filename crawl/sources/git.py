@@ -93,12 +93,13 @@ def obtain(repo: Repo, cache: Path, caps: Caps) -> int:
 def entries(repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:
     """The tree of the commit, in path order, blobs read in one stream.
 
-    A blob above ``Caps.file_bytes`` counts as one byte above it, whether it travelled or not.
+    A blob above ``Caps.file_bytes`` counts as one byte above it, whether it travelled or not, and is
+    never unpacked.
     """
     folder = _folder(repo, cache)
     try:
         rows = _tree(repo, folder, caps)
-        absent = gitstore.missing(folder, _wanted(rows))
+        sizes = gitstore.sizes(folder, _wanted(rows))
     except OutOfReach as error:
         raise BadRepo("broken_clone", error.detail) from None
     with _Blobs(folder, caps) as blobs:
@@ -109,10 +110,10 @@ def entries(repo: Repo, cache: Path, caps: Caps) -> Iterator[Entry]:
                 yield Entry(path, "binary", 0)
             elif tidy(path) is None:
                 yield Entry(path, "file", 0)
-            elif blob in absent or (data := blobs.read(blob)) is None:
+            elif sizes.get(blob, caps.file_bytes + 1) > caps.file_bytes:
                 yield Entry(path, "file", caps.file_bytes + 1)
             else:
-                yield Entry(path, "file", len(data), data)
+                yield Entry(path, "file", sizes[blob], blobs.read(blob, sizes[blob]))
 
 
 # ---------------------------------------------------------------------------------------- fetching
@@ -232,31 +233,21 @@ class _Blobs:
         self.process.kill()
         self.process.communicate()
 
-    def read(self, blob: str) -> bytes | None:
-        """The content, or None where it is larger than the cap."""
+    def read(self, blob: str, size: int) -> bytes:
+        """The content of a blob of a known size."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        self.total += size
+        if self.total > self.caps.repo_bytes:
+            raise BadRepo("too_large", f"more than {self.caps.repo_bytes} bytes")
         with contextlib.suppress(BrokenPipeError):  # git died: then it answers nothing
             self.process.stdin.write(f"{blob}\n".encode())
             self.process.stdin.flush()
-        answer = self.process.stdout.readline().split()
-        if len(answer) != 3 or answer[1] != b"blob":
-            raise BadRepo("broken_clone", f"no blob {blob}")
-        left = size = int(answer[2])
-        keep = size <= self.caps.file_bytes
-        self.total += size if keep else 0
-        if self.total > self.caps.repo_bytes:
-            raise BadRepo("too_large", f"more than {self.caps.repo_bytes} bytes")
-        pieces: list[bytes] = []
-        while left:
-            piece = self.process.stdout.read(min(left, 1 << 16))
-            if not piece:
-                raise BadRepo("broken_clone", f"blob {blob} ends early")
-            left -= len(piece)
-            if keep:
-                pieces.append(piece)
-        self.process.stdout.read(1)  # the line's end after every object
-        return b"".join(pieces) if keep else None
+        answer = self.process.stdout.readline()
+        data = self.process.stdout.read(size + 1)  # with the line's end after every object
+        if answer != f"{blob} blob {size}\n".encode() or len(data) != size + 1:
+            raise BadRepo("broken_clone", f"no blob {blob} of {size} bytes")
+        return data[:-1]
 
 
 # ------------------------------------------------------------------------------------------- names

@@ -84,14 +84,18 @@ def has_ref(folder: Path, revision: str) -> bool:
     return False
 
 
-def missing(folder: Path, objects: set[str]) -> set[str]:
+def sizes(folder: Path, blobs: set[str]) -> dict[str, int]:
+    """The bytes of those that the repository or the store holds; nothing is unpacked for that."""
+    ordered = sorted(blobs)
+    words = ["cat-file", "--batch-check=%(objecttype) %(objectsize)"]
+    answers = gitrun.local(words, folder, given=ordered, most=(1 << 10) + 96 * len(ordered)) if blobs else b""
+    pairs = zip(ordered, (answer.split() for answer in answers.splitlines()), strict=True)
+    return {name: int(answer[1]) for name, answer in pairs if answer[0] == b"blob"}
+
+
+def missing(folder: Path, blobs: set[str]) -> set[str]:
     """Those that neither the repository nor the store holds."""
-    if not objects:
-        return set()
-    ordered = sorted(objects)
-    words = ["cat-file", "--batch-check=%(objecttype)"]
-    answers = gitrun.local(words, folder, given=ordered, most=64 * len(ordered)).splitlines()
-    return {name for name, answer in zip(ordered, answers, strict=True) if answer != b"blob"}
+    return blobs - sizes(folder, blobs).keys()
 
 
 def _clear(folder: Path) -> None:

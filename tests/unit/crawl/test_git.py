@@ -410,6 +410,19 @@ def test_a_repository_that_changes_during_the_crawl_is_read_as_it_was_listed(
         assert [entry.data for entry in git.entries(listed, tmp_path / "cache", CAPS)] == [b"before = 1\n"]
 
 
+def test_a_blob_that_unpacks_to_a_giant_is_never_unpacked(
+    forge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(forge, "a", {"bomb.py": bytes(50_000_000), "a.py": b"a = 1\n"})  # 50 kB in the pack
+    asked: list[str] = []
+    read = git._Blobs.read
+    monkeypatch.setattr(git._Blobs, "read", lambda *words: asked.append(words[1]) or read(*words))
+    with serving(forge) as base:
+        found = crawl(f"{base}/a.git", tmp_path / "cache")
+    assert (found["bomb.py"].data, found["a.py"].data) == (None, b"a = 1\n")
+    assert asked == [blob(b"a = 1\n")]
+
+
 def test_of_a_repository_with_too_many_files_no_blob_travels(forge: Path, tmp_path: Path) -> None:
     revision = commit(forge, "a", {f"{n}.py": b"%d\n" % n for n in range(101)})
     with serving(forge) as base:
