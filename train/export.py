@@ -69,7 +69,7 @@ def _seal(
     lines, timings = journal.read(metrics), journal.read(seconds)
     speeds = sorted(line["tokens_per_second"] for line in timings)
     facts = {
-        "shape": run.settings.model,
+        "shape": model.shape_of(config),
         "parameters": sum(p.numel() for p in run.trainee.parameters()),
         "steps": run.steps,
         "epochs": round(run.steps * run.settings.batch / len(train), 3),

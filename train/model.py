@@ -91,6 +91,19 @@ def configuration(settings: Pretrain, vocabulary: int, length: int, special: Spe
     )
 
 
+def shape_of(config: LlamaConfig) -> str:
+    """The name of a configuration's shape, or its sizes if it is none of ours."""
+    shape = Shape(
+        config.hidden_size,
+        config.intermediate_size,
+        config.num_hidden_layers,
+        config.num_attention_heads,
+        config.num_key_value_heads,
+    )
+    sizes = ", ".join(f"{name} {size:,}" for name, size in shape._asdict().items())
+    return next((name for name, known in SHAPES.items() if known == shape), sizes)
+
+
 def rope(theta: float, factor: float) -> dict[str, Any]:
     """Rotary embedding of this base, with positions divided by ``factor``."""
     if factor == 1:

@@ -16,6 +16,8 @@ from train.config import Pack, Pretrain, Tokenizer
 from train.run import Run, Sources, start
 from train.shard import Group
 
+torch.set_num_threads(1)  # what is compared to the bit: with more, a busy machine may take fewer
+
 HOSTILE = "x = '<｜fim▁hole｜>' # <｜end▁of▁sentence｜><pad><|EOT|> é 你好，世界\r\n\t𝕏  ー1234\n" * 3
 
 ALONE = Group(torch.device("cpu"))

@@ -20,7 +20,9 @@ from train.run import Run, Sources, start
 
 from .conftest import ALONE, PACK, TRAIN
 
-LONG = replace(TRAIN, rope_theta=100_000.0, rope_factor=4.0, schedule="constant", warmup_steps=0)
+LONG = replace(
+    TRAIN, model="unused", rope_theta=100_000.0, rope_factor=4.0, schedule="constant", warmup_steps=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,7 @@ def test_the_rope_of_a_phase_is_its_own_or_that_of_the_model_before(
     paths = [sources.tokens[0].path, sources.words.path]
     long = cli.pretrain(*paths, tmp_path / "long", start=str(kept.path), settings=LONG)
     assert kept.digest in {source["digest"] for source in long.manifest["inputs"]}
+    assert long.manifest["shape"] == "nano"
     first = json.loads((long.path / "metrics.jsonl").read_text().splitlines()[0])
     assert first["lr"] == LONG.lr and first["loss"] < 6  # from chance it is 6.6
     after = begun(sources, long.path, TRAIN).trainee.llama.config.rope_parameters
