@@ -310,7 +310,14 @@ class Output:
 
 @contextmanager
 def building(
-    path: Path, table: str, *, made_by: str, settings: Any, inputs: Iterable[Table] = (), **pins: str
+    path: Path,
+    table: str,
+    *,
+    made_by: str,
+    settings: Any,
+    inputs: Iterable[Table] = (),
+    precious: str = "",
+    **pins: str,
 ) -> Iterator[Output | Table]:
     """Open ``path`` for writing: yields the finished ``Table`` if it is up to date, else an ``Output``.
 
@@ -321,6 +328,7 @@ def building(
     Args:
         settings: The verb's settings dataclass; it must hold nothing that does not change the result.
         inputs: The tables that are read.
+        precious: A pattern below ``path`` of what is not cleared if it is of another plan, but refused.
         pins: Hashes of inputs that are not tables, by name (a list of packages, a folder).
     """
     inputs, keys = list(inputs), ("table", "made_by", "digest")
@@ -350,6 +358,7 @@ def building(
                 return
         plan_file = path / ".plan.json"
         if not plan_file.exists() or plan_file.read_text() != json.dumps(plan):
+            _refuse_loss(path, precious, plan_file, plan)
             # What vouches for the rest goes first: a kill in between must not leave a false witness.
             for name in ("manifest.json", ".plan.json"):
                 (path / name).unlink(missing_ok=True)
@@ -443,6 +452,20 @@ def sealed_by_a_verb(path: Path) -> bool:
         return "made_by" in json.loads((path / "manifest.json").read_text())
     except (OSError, ValueError, TypeError):
         return False
+
+
+def _refuse_loss(path: Path, precious: str, plan_file: Path, plan: Mapping[str, Any]) -> None:
+    """Never clear what another plan left and what cannot be had again in minutes."""
+    if not precious or not any(path.glob(precious)):
+        return
+    before = json.loads(plan_file.read_text()) if plan_file.exists() else {}
+    settings = before.get("settings", {})
+    changed = [key for key in plan if before.get(key) != plan[key] and key != "settings"]
+    changed += [key for key, value in plan["settings"].items() if settings.get(key, value) != value]
+    raise Refusal(
+        f"{path} holds {precious.rpartition('/')[2]} of a run with other {', '.join(changed)}: "
+        "give another destination, or delete it to begin anew."
+    )
 
 
 def _refuse_inputs(path: Path, inputs: Iterable[Table]) -> None:

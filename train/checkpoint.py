@@ -40,6 +40,9 @@ class Saver:
             raise Refusal(f"keep is {newest} and keep_every {every}: keep at least 1, every 0 or more steps.")
         self._folder, self._group = folder, group
         self._newest, self._every = newest, every
+        if group.rank == 0:
+            for torn in folder.glob(".step-*.part"):
+                shutil.rmtree(torn)
         self._thread = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
 
@@ -64,6 +67,8 @@ class Saver:
         try:
             pending.result()
         except (OSError, RuntimeError, CheckpointException) as error:
+            for torn in self._folder.glob(".step-*.part"):
+                shutil.rmtree(torn, ignore_errors=True)  # the disk may be full of it
             reason = (str(error) or repr(error)).strip().splitlines()[-1]
             raise Refusal(
                 f"{self._folder}: a checkpoint could not be written ({reason}): the one before is whole; "

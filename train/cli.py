@@ -200,7 +200,13 @@ def _train(
         inputs = [*tokens, tokenizer, *([origin.table] if origin and origin.table else [])]
         pins = {"start": origin.pin} if origin and origin.pin else {}
         with corpus.building(
-            dst, "model", made_by=f"train {verb}", settings=settings, inputs=inputs, **pins
+            dst,
+            "model",
+            made_by=f"train {verb}",
+            settings=settings,
+            inputs=inputs,
+            precious="running/step-*",
+            **pins,
         ) as out:
             if isinstance(out, corpus.Table):
                 group.told("up to date")

@@ -173,5 +173,10 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
 
 
 def _micro(rows: Rows, wanted: list[int], run: Run) -> list[Batch]:
-    size = run.settings.micro_batch
-    return [rows.batch(wanted[at : at + size], run.device) for at in range(0, len(wanted), size)]
+    size, ids = run.settings.micro_batch, run.trainee.llama.config.vocab_size
+    batches = [rows.batch(wanted[at : at + size], run.device) for at in range(0, len(wanted), size)]
+    if batches and (largest := max(int(batch.ids_T.max()) for batch in batches)) >= ids:
+        raise Refusal(
+            f"rows {wanted} hold token {largest}, but the model knows 0 to {ids - 1}: pack them anew."
+        )
+    return batches

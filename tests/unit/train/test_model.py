@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 import corpus
 from corpus import Refusal
-from train import model
-from train.batches import Rows
+from train import loss, model
+from train.batches import Batch, Rows
 from train.config import Pretrain
 from train.run import Run
 
@@ -54,6 +55,13 @@ def test_another_document_in_the_row_does_not_move_a_bit(run: Run) -> None:
     places = torch.cat([torch.arange(40), torch.arange(50)])
     one, two = (run.trainee.hidden(row, places, [40, 90]) for row in (ids, other))
     assert torch.equal(one[40:], two[40:]) and not torch.equal(one[:40], two[:40])
+    labels = torch.cat([torch.full((40,), loss.IGNORED), ids[41:], ids[:1]])
+    gradients = []
+    for row in (ids, other):
+        run.trainee.zero_grad()
+        run.trainee(row, labels, places, [40, 90]).backward()
+        gradients.append([parameter.grad.clone() for parameter in run.trainee.parameters()])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
 
 
 def test_packed_documents_have_the_loss_and_gradients_of_separate_ones(run: Run, rows: Rows) -> None:
@@ -65,8 +73,30 @@ def test_packed_documents_have_the_loss_and_gradients_of_separate_ones(run: Run,
         part = slice(start, end)
         places = torch.arange(end - start)
         run.trainee(batch.ids_T[part], batch.labels_T[part], places, [end - start]).backward()
-    for whole, parameter in zip(together, run.trainee.parameters(), strict=True):
+    padded = _padded(run, batch)
+    for whole, parameter, theirs in zip(together, run.trainee.parameters(), padded, strict=True):
         torch.testing.assert_close(parameter.grad, whole, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(theirs, whole, rtol=1e-4, atol=1e-4)
+
+
+def _padded(run: Run, batch: Batch) -> list[torch.Tensor]:
+    """Gradients of transformers' own model on the same pieces, one a row, padded to the longest."""
+    spans = list(itertools.pairwise([0, *batch.ends]))
+    longest = max(end - start for start, end in spans)
+    ids, mask = torch.zeros((2, len(spans), longest), dtype=torch.long)
+    labels = torch.full((len(spans), longest), loss.IGNORED)
+    for row, (start, end) in enumerate(spans):
+        ids[row, : end - start], labels[row, : end - start] = (
+            batch.ids_T[start:end],
+            batch.labels_T[start:end],
+        )
+        mask[row, : end - start] = 1
+    plain = LlamaForCausalLM(copy.deepcopy(run.trainee.llama.config))
+    plain.set_attn_implementation("sdpa")
+    plain.load_state_dict(run.trainee.llama.state_dict())
+    logits = plain(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum").backward()
+    return [parameter.grad for parameter in plain.parameters()]
 
 
 def test_the_loss_of_a_document_is_that_of_transformers_own_model(run: Run) -> None:

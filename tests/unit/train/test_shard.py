@@ -21,11 +21,22 @@ from train.config import Machine, Pretrain
 from .conftest import TRAIN
 
 PROGRAM = """
-import pathlib, sys, torch
+import hashlib, json, pathlib, sys, torch
 torch.set_num_threads(1)
 import runfile
-from train import cli
+from train import cli, loop
 from train.config import Machine, Pretrain
+
+advance = loop.advance
+
+def noting(run, train, rows, asked=()):
+    # Which tokens this process took for its share of the step.
+    ids = [hashlib.sha256(train.tokens(row)).hexdigest() for row in run.group.share(rows)]
+    with pathlib.Path(sys.argv[-1] + ".batches").open("a") as file:
+        file.write(json.dumps([run.step, ids]) + "\\n")
+    return advance(run, train, rows, asked)
+
+loop.advance = noting
 try:
     paths = map(pathlib.Path, sys.argv[1:])
     cli.pretrain(*paths, start={origin!r}, settings={settings!r}, machine={layout!r})
@@ -99,7 +110,17 @@ def test_a_run_of_two_processes_goes_on_in_one_and_that_in_two(training: Trainin
         [json.loads(line)["loss"] for line in (table.path / "metrics.jsonl").read_text().splitlines()]
         for table in (whole, cut)
     ]
-    assert len(losses[1]) == 8 and losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert len(losses[1]) == 8 and losses[1] == pytest.approx(losses[0], abs=1e-6)
+    assert batches(cut) == batches(whole) and {len(ids) for ids in batches(cut).values()} == {4}
+
+
+def batches(table: corpus.Table) -> dict[int, set[str]]:
+    """The rows of every step, as hashes of their tokens: all that any process ever took."""
+    found: dict[int, set[str]] = {}
+    for line in Path(f"{table.path}.batches").read_text().splitlines():
+        step, ids = json.loads(line)
+        found.setdefault(step, set()).update(ids)
+    return found
 
 
 def test_a_run_asked_to_end_saves_its_step_and_goes_on_to_the_same_bits(training: Training) -> None:
