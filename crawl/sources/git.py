@@ -43,6 +43,7 @@ BINARY = frozenset(_SUFFIXES.split())
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 """An id of a commit, by SHA-1 or SHA-256."""
 
+_NOT_BY_ID = re.compile("not our ref|unadvertised object")
 _KINDS = {"120000": "symlink", "160000": "submodule"}
 
 
@@ -142,13 +143,16 @@ def _fetch_blobs(repo: Repo, folder: Path, store: Path, caps: Caps) -> int:
 
 
 def _fetch_named(repo: Repo, folder: Path, caps: Caps, blobs: set[str]) -> None:
+    """Blobs by id; all of them where there is a giant among these, or the server gives none by its id."""
     if not blobs:
         return
     disk = EXPECTED[0] + EXPECTED[1] * len(blobs)
     words = ["--filter=blob:none", "--stdin", "origin"]
     try:
         gitstore.fetch(words, repo, folder, given=sorted(blobs), seconds=caps.seconds, disk=disk)
-    except gitrun.TooMuch:
+    except (gitrun.TooMuch, OutOfReach) as failure:
+        if isinstance(failure, OutOfReach) and not _NOT_BY_ID.search(failure.detail):
+            raise
         _fetch_by_size(repo, folder, caps)
         left = _giants(folder, caps) | gitstore.missing(folder, blobs)
         _giants_file(folder, caps).write_text("\n".join(sorted(left)))

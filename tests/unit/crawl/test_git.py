@@ -70,6 +70,8 @@ class Backend(BaseHTTPRequestHandler):
     headers_seen: list[str]
     wants: list[str]
     sent: int
+    old = False
+    """Whether it speaks the first protocol alone, by which no blob is had by its id."""
     faults: list[int | str]
     """What the next requests meet: a status, or "cut" for half an answer."""
 
@@ -95,7 +97,7 @@ class Backend(BaseHTTPRequestHandler):
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": "" if self.old else self.headers.get("Git-Protocol", ""),
         }
         done = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True)
         head, _, content = done.stdout.partition(b"\r\n\r\n")
@@ -321,6 +323,16 @@ def test_only_wanted_blobs_travel(forge: Path, tmp_path: Path) -> None:
         assert Backend.sent < 10_000
         assert crawl(f"{base}/a.git", tmp_path / "cache") == found
         assert (Backend.sent, Backend.headers_seen) == (0, [])
+
+
+def test_a_server_that_gives_no_blob_by_its_id_gives_all(
+    forge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backend, "old", True)
+    commit(forge, "a", sources(1, 200) | {"big.py": b"x" * 2000})
+    with serving(forge) as base:
+        found = crawl(f"{base}/a.git", tmp_path / "cache")
+    assert sorted(entry.data is None for entry in found.values()) == [False] * 5 + [True]
 
 
 def test_a_later_revision_brings_only_what_is_new(forge: Path, tmp_path: Path) -> None:
