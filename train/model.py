@@ -98,7 +98,7 @@ def shape_of(config: LlamaConfig) -> str:
         config.intermediate_size,
         config.num_hidden_layers,
         config.num_attention_heads,
-        config.num_key_value_heads,
+        config.num_key_value_heads or config.num_attention_heads,
     )
     sizes = ", ".join(f"{name} {size:,}" for name, size in shape._asdict().items())
     return next((name for name, known in SHAPES.items() if known == shape), sizes)
