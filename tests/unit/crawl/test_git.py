@@ -256,15 +256,21 @@ def test_tokens_of_a_pool_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(said) == 2
 
 
-def test_trees_that_list_more_than_memory_holds_are_given_up(
-    upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    revision = run("rev-parse", "HEAD", cwd=upstream)
-    repo = git.Repo("t", revision, "git", upstream.as_uri())
-    git.obtain(repo, tmp_path, CAPS)
-    monkeypatch.setattr(git, "NAMES", -(1 << 20) // CAPS.files)
+def test_trees_that_list_more_than_memory_holds_are_given_up(upstream: Path, tmp_path: Path) -> None:
+    """Six trees, each a hundred times in the next: a million million files, in a few kilobytes."""
+
+    def write(kind: str, lines: str) -> str:
+        words = ["git", "mktree"] if kind == "tree" else ["git", "hash-object", "-w", "--stdin"]
+        done = subprocess.run(words, input=lines, cwd=upstream, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    entry = f"100644 blob {write('blob', 'x = 1')}"
+    for _ in range(6):
+        tree = write("tree", "".join(f"{entry}\t{n}.py\n" for n in range(100)))
+        entry = f"040000 tree {tree}"
+    revision = run("commit-tree", "-m", "many", tree, cwd=upstream)
     with pytest.raises(BadRepo, match="too_many_files"):
-        list(git.entries(repo, tmp_path, CAPS))
+        git.obtain(Repo("t", revision, "git", upstream.as_uri()), tmp_path, CAPS)
 
 
 # ------------------------------------------------------------------------------ what travels, and when

@@ -21,6 +21,7 @@ import pytest
 
 import corpus
 from corpus import Refusal
+from crawl import cli
 from crawl.config import Fetch, GitHub, List
 from crawl.fetch import fetch_repos
 from crawl.listing import list_repos
@@ -388,6 +389,15 @@ def test_a_blocked_repo_is_gone_and_a_senseless_search_is_refused(
     forge.faults = ["blocked"]
     found = find(forge, clock, tmp_path, settings(forge, repos=tmp_path / "names"))
     assert found.rejected == [("github.com/owner1/repo-1", "gone", None)]
+
+
+def test_discovery_has_a_table_in_the_run_file(forge: Forge, tmp_path: Path) -> None:
+    (tmp_path / "names").write_text("owner1/repo-1\n")
+    run = f'[crawl.list.github]\nrepos = "{tmp_path}/names"\napi = "{forge.url}"\n'
+    (tmp_path / "run.toml").write_text(run)
+    words = ["list", str(tmp_path / "repos"), "--run", str(tmp_path / "run.toml"), "--cache", str(tmp_path)]
+    cli.app.meta(words)
+    assert corpus.read(tmp_path / "repos", "repos").scan().collect()["id"].to_list() == [1001]
 
 
 def hour(*names: str) -> bytes:
