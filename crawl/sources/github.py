@@ -12,6 +12,7 @@ a notebook until the table is sealed, so a listing that was stopped goes on wher
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,12 +71,15 @@ class Notebook:
         self.path = path
         self.known: dict[str, Any] = {}
         self._lock = threading.Lock()
-        for line in path.read_text().splitlines() if path.exists() else ():
+        whole = 0
+        for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
             try:
                 asked, answer = json.loads(line)
             except ValueError:
-                break  # the line that was being written
+                os.truncate(path, whole)  # the line that was being written
+                break
             self.known[asked] = answer
+            whole += len(line)
 
     def add(self, asked: str, answer: Any) -> Any:
         """Note an answer; gives it back."""
@@ -100,24 +104,19 @@ def find_repos(settings: GitHub, notebook: Notebook, api: Api) -> Found:
     """All repos that the settings name, in order of their names."""
     git.split(f"{settings.clone}/owner/name")  # refuses what is no address, or holds credentials
     slices = [*_search_all(settings, notebook, api), *_event_hours(settings, notebook)]
-    searched = {name for slice_ in slices for name in notebook.known[slice_.query]["names"] or ()}
-    known = _known(settings)
-    if settings.known is not None and settings.events:
-        unchanged = {name: repo for name, repo in known.items() if name not in searched}
-        searched &= known.keys()
-    else:
-        unchanged = {}
-        searched |= known.keys()
-    listed = set(_listed(settings.repos))
-    facts = _look_up(sorted((searched | listed) - unchanged.keys()), notebook, api)
-    repos = {repo.repo: repo for repo in unchanged.values()}
-    rejected = []
-    for name, fact in facts.items():
-        if reason := _unwanted(fact, None if name in listed else settings):
-            rejected.append((f"github.com/{name}", *reason))
-        else:
-            repo = _repo(fact, settings)
-            repos[repo.repo] = repo  # a name that has become another's is listed once
+    found = {name for slice_ in slices for name in notebook.known[slice_.query]["names"] or ()}
+    known, listed = _known(settings), set(_listed(settings.repos))
+    unchanged: dict[str, Repo] = {}
+    if known and settings.events:
+        unchanged = {name: repo for name, repo in known.items() if name not in found | listed}
+        found &= known.keys()
+    named = listed | known.keys()
+    facts = _look_up(sorted((found | named) - unchanged.keys()), notebook, api)
+    reasons = {name: _unwanted(fact, None if name in named else settings) for name, fact in facts.items()}
+    rejected = [(_key(name, settings), *reason) for name, reason in reasons.items() if reason is not None]
+    wanted = [_repo(facts[name], settings) for name, reason in reasons.items() if reason is None]
+    # By name: a repo that is found under its old name and its new one is one.
+    repos = {repo.repo: repo for repo in (*unchanged.values(), *wanted)}
     return Found([repos[name] for name in sorted(repos)], rejected, slices)
 
 
@@ -237,7 +236,7 @@ def _unwanted(facts: Any, settings: GitHub | None) -> tuple[str, str | None] | N
 def _repo(facts: dict[str, Any], settings: GitHub) -> Repo:
     license_ = facts["license"]
     return Repo(
-        repo=git.key(f"{settings.clone}/{facts['name']}"),
+        repo=_key(facts["name"], settings),
         revision=facts["commit"],
         source="git",
         url=f"{settings.clone}/{facts['name']}.git",
@@ -250,6 +249,10 @@ def _repo(facts: dict[str, Any], settings: GitHub) -> Repo:
         created=_time(facts["created"]),
         pushed=_time(facts["pushed"]),
     )
+
+
+def _key(name: str, settings: GitHub) -> str:
+    return git.key(f"{settings.clone}/{name}")
 
 
 def _time(text: str | None) -> datetime | None:

@@ -131,8 +131,10 @@ class Api:
 
     def graphql(self, query: str) -> Mapping[str, Any]:
         """The data of a GraphQL query; what the server could not find is None in it.  Needs a token."""
+        # An enterprise server has its REST API at /api/v3 and this one at /api/graphql.
+        url = f"{self.base.removesuffix('/v3')}/graphql"
         for _ in range(ATTEMPTS):
-            response = self._ask("POST", f"{self.base}/graphql", "graphql", json={"query": query})
+            response = self._ask("POST", url, "graphql", json={"query": query})
             answer = response.json() if response is not None else {}
             failed = {error.get("type") for error in answer.get("errors", ())} - {"NOT_FOUND", "FORBIDDEN"}
             if isinstance(answer.get("data"), dict) and not failed:

@@ -359,6 +359,9 @@ def test_a_listing_that_was_stopped_asks_only_for_the_rest(
     forge.faults.clear()
     assert find(forge, clock, tmp_path / "stopped", settings(forge, **PYTHON)) == calm
     assert forge.counted() < whole + 12  # the slice that broke off is asked for again
+    forge.asked.clear()
+    assert find(forge, clock, tmp_path / "stopped", settings(forge, **PYTHON)) == calm
+    assert forge.asked == []
 
 
 def test_what_is_gone_empty_or_not_wanted_is_a_reject(forge: Forge, clock: Clock, tmp_path: Path) -> None:
