@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
@@ -32,7 +31,7 @@ from transformers import LlamaConfig
 import corpus
 import hub
 from corpus import Refusal
-from train import lora
+from train import lora, tokenizer
 from train.config import Pretrain
 from train.model import SpecialIds, Trainee, rope
 
@@ -163,7 +162,7 @@ def _refuse_tokenizer(parent: Parent, words: Path, ids: int, rows: int) -> None:
     if not theirs.exists():
         log.warning("%s has no tokenizer.json: that %s is its tokenizer is not checked", parent.name, words)
         return
-    vocabularies = [Tokenizer.from_file(str(file)).get_vocab() for file in (theirs, words / "tokenizer.json")]
+    vocabularies = [tokenizer.parsed(file).get_vocab() for file in (theirs, words / "tokenizer.json")]
     if vocabularies[0] != vocabularies[1]:
         raise Refusal(
             f"{words} is not the tokenizer of {parent.name}: its ids would mean other texts. "

@@ -116,7 +116,9 @@ def adopt(name: str, dst: Path, settings: Settings) -> corpus.Table:
     found = {file: folder / file for file in FILES if (folder / file).exists()}
     if FILES[0] not in found:
         raise Refusal(f"{name} has no {FILES[0]}: give a model with a tokenizer of that form.")
-    loaded = Tokenizer.from_file(str(found[FILES[0]]))
+    loaded = parsed(found[FILES[0]])
+    for file in found.values():
+        _refuse_damaged(file)
     for text in (BOS, EOS, FIM_HOLE, FIM_BEGIN, FIM_END, PAD):
         if loaded.encode(text, add_special_tokens=False).ids != [special(loaded, text)]:
             raise Refusal(f"{name} reads {text} as several tokens: it is no special token there.")
@@ -126,6 +128,22 @@ def adopt(name: str, dst: Path, settings: Settings) -> corpus.Table:
             return out
         out.write("tokenizer", {file: path.read_bytes() for file, path in found.items()})
         return out.seal(vocabulary=loaded.get_vocab_size())
+
+
+def parsed(file: Path) -> Tokenizer:
+    """Somebody's tokenizer.json; refuses one that the library cannot read."""
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing more precise
+        raise Refusal(f"{file} is no tokenizer ({str(error)[:150]}): give another model.") from None
+
+
+def _refuse_damaged(file: Path) -> None:
+    """What is exported with a model is read then: better to know before it is trained."""
+    try:
+        json.loads(file.read_text())
+    except ValueError:
+        raise Refusal(f"{file} is no JSON: the tokenizer is damaged.") from None
 
 
 def for_chat(contents: Mapping[str, corpus.Content], form: str, end: str) -> dict[str, bytes]:

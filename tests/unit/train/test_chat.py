@@ -11,6 +11,8 @@ from typing import Any
 import datasets
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import corpus
@@ -78,6 +80,23 @@ def test_answers_their_line_end_and_eot_are_predicted_and_nothing_else(words: co
     assert learned == "x += 1\n<|EOT|>é <|EOT|>\n<|EOT|>"
     # The second of the three is text that a person wrote: no special token.
     assert ids[answers].tolist().count(tokenizer.special(loaded, template.EOT)) == 2
+
+
+SAID = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(
+    [template.EOT, " ", "\r", "### Response:\n", *tokenizer.SPECIALS]
+)
+
+
+@given(st.lists(st.tuples(SAID, SAID), min_size=1, max_size=3), st.sampled_from(["chat", "script"]))
+def test_any_texts_come_back_and_answers_are_learned_whole(
+    words: corpus.Table, said: list[tuple[str, str]], form: template.Template
+) -> None:
+    turns = [turn for q, a in said for turn in (Turn("user", q), Turn("assistant", a))]
+    loaded = tokenizer.load(words.path)
+    ids, answers = template.encode(template.parts(turns, form), loaded)
+    assert loaded.decode(ids.tolist(), skip_special_tokens=False) == spelled(turns, form)
+    learned = loaded.decode(ids[answers].tolist(), skip_special_tokens=False)
+    assert learned == "".join(f"{answer}\n{template.EOT}" for _, answer in said)
 
 
 ODD = [

@@ -100,6 +100,11 @@ def test_another_models_tokenizer_is_taken_as_it_is_and_one_without_sentinels_is
     text = "õ = 'ñõ'  # <pad>"
     ids = again.encode(text, add_special_tokens=False).ids
     assert theirs.token_to_id("õ") in ids and tokenizer.byte_lengths(again)[ids].sum() == len(text.encode())
+    for name in ("tokenizer_config.json", "tokenizer.json"):
+        (tmp_path / "theirs" / name).write_text("{")
+        with pytest.raises(Refusal, match=f"{name} is no"):
+            cli.tokenizer(tmp_path, tmp_path / "other", start=str(tmp_path / "theirs"))
+    (tmp_path / "theirs" / "tokenizer_config.json").unlink()
     plain = Tokenizer(loaded.model)
     plain.save(str(tmp_path / "theirs" / "tokenizer.json"))
     with pytest.raises(Refusal, match="has no token"):
