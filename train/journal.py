@@ -56,7 +56,7 @@ class Journal:
             sink.add(facts["step"], dict(sinks.flat({**facts, **clocks})))
         if time.monotonic() - self._told > SECONDS_BETWEEN_LINES or "valid_loss" in facts:
             self._told = time.monotonic()
-            log.info("pretrain: %s", progress(facts, clocks, steps))
+            log.info("%s", progress(facts, clocks, steps))
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def write(
     saved = checkpoint.newest(running)
     if saved is not None:
         run.take(*saved)
-        log.info("pretrain: going on after step %s of %s", f"{run.step:,}", f"{run.steps:,}")
+        log.info("going on after step %s of %s", f"{run.step:,}", f"{run.steps:,}")
     elif sources.origin is not None:
         parent.give(sources.origin, run.trainee, run.optimizer, alone=group.size == 1)
     fit(run, train, valid, order, running, watch)
@@ -101,7 +101,7 @@ def fit(run: Run, train: Rows, valid: Rows, order: Order, running: Path, watch: 
                 saver.save(run.step, run.state())
             if step.ending and not last:
                 saver.wait()
-                raise Refusal(f"pretrain: asked to end after step {run.step}; saved. Run again to go on.")
+                raise Refusal(f"asked to end after step {run.step}; saved. Run again to go on.")
         saver.wait()
 
 
@@ -151,7 +151,7 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
     norm = optim.clip(parameters, shard.squares(parameters, run.group))
     if not (math.isfinite(total) and math.isfinite(norm)):
         raise Refusal(
-            f"pretrain: step {run.step + 1} has loss {total / labelled} and gradient norm {norm}; "
+            f"step {run.step + 1} has loss {total / labelled} and gradient norm {norm}; "
             f"nothing was updated. Look at its documents, or lower lr: {', '.join(train.documents(rows))}."
         )
     rate = optim.rate(run.step, run.steps, run.settings)
