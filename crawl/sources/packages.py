@@ -2,40 +2,29 @@
 
 No package code runs: nothing is built or installed, an archive is a file with a hash.  Downloads are
 kept under that hash, so a pinned list gives the same repos on every machine, from any mirror.
-``PIP_INDEX_URL``, ``npm_config_registry`` and ``DEBIAN_MIRROR`` name other mirrors.
 """
 
 from __future__ import annotations
 
-import configparser
 import csv
 import fcntl
 import hashlib
 import html
-import logging
 import os
 import re
-import ssl
-import sys
-import time
 from collections.abc import Iterator, Mapping
-from functools import cache as once
 from pathlib import Path
-from typing import IO
 from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
 
 import httpx
 
 from corpus import Refusal
 from crawl import archives
+from crawl.sources import mirrors
 from crawl.sources.entry import Caps, Entry, OutOfReach, Repo
-
-log = logging.getLogger(__name__)
 
 REGISTRIES = ("pypi", "npm", "debian")
 COLUMNS = ("registry", "name", "version", "file", "sha256")
-PYPI = "https://pypi.org/simple"
-ATTEMPTS = 5
 MAX_ARCHIVE = 4 << 30
 """Bytes that are downloaded at most where the list does not say how many there are."""
 
@@ -43,7 +32,6 @@ _NAME = re.compile(r"(@[\w.-]+/)?[A-Za-z0-9][\w.+-]*")
 _VERSION = re.compile(r"[A-Za-z0-9][\w.+~-]*")  # without Debian's epoch: a colon ends a repo's name
 _FILE = re.compile(r"[A-Za-z0-9][\w.+~-]*")
 _HASHES = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
-SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 
 
 # ---------------------------------------------------------------------------------------- listing
@@ -132,50 +120,6 @@ def _hash(path: Path, repo: Repo) -> str:
 # ------------------------------------------------------------------------------------ downloading
 
 
-@once
-def _client() -> httpx.Client:
-    # The system's certificates, as pip and npm use them, so that a mirror with its own works.
-    return httpx.Client(
-        verify=ssl.create_default_context(),
-        timeout=httpx.Timeout(60, connect=20),
-        follow_redirects=True,
-        headers={"User-Agent": "fathom-coder", "Accept-Encoding": "identity"},
-    )
-
-
-def ask(url: str, accept: str = "*/*") -> httpx.Response:
-    """What a registry answers, after more tries if need be; raises ``OutOfReach``."""
-    for attempt in range(ATTEMPTS):
-        try:
-            response = _client().get(url, headers={"Accept": accept})
-            response.raise_for_status()
-            return response
-        except (httpx.TransportError, httpx.HTTPStatusError) as error:
-            _wait_or_give_up(error, attempt)
-        except (httpx.RequestError, httpx.InvalidURL) as error:
-            raise OutOfReach("unreachable", type(error).__name__) from None
-    raise OutOfReach("unreachable", "gave up")
-
-
-def download(url: str, file: IO[bytes], limit: int) -> None:
-    """A whole file from a registry, after more tries if need be; raises ``OutOfReach``."""
-    for attempt in range(ATTEMPTS):
-        file.seek(0)
-        file.truncate()
-        try:
-            with _client().stream("GET", url) as response:
-                response.raise_for_status()
-                for piece in response.iter_raw():
-                    file.write(piece)
-                    if file.tell() > limit:
-                        raise OutOfReach("unreachable", f"more than {limit} bytes")
-            return
-        except (httpx.TransportError, httpx.HTTPStatusError) as error:
-            _wait_or_give_up(error, attempt)
-        except (httpx.RequestError, httpx.InvalidURL) as error:
-            raise OutOfReach("unreachable", type(error).__name__) from None
-
-
 def _download(repo: Repo, archive: Path) -> None:
     """Download aside, resuming what is there; it gets its name once its hash is right."""
     aside = archive.with_name(f"{archive.name}.part")
@@ -183,15 +127,8 @@ def _download(repo: Repo, archive: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be at the same archive
         if archive.exists():
             return
-        for attempt in range(ATTEMPTS):
-            try:
-                resumed = aside.stat().st_size > 0
-                _receive(_address(repo), aside, repo.bytes or MAX_ARCHIVE)
-            except (httpx.TransportError, httpx.HTTPStatusError) as error:
-                _wait_or_give_up(error, attempt)
-                continue
-            except (httpx.RequestError, httpx.InvalidURL) as error:  # redirects without end, for one
-                raise OutOfReach("unreachable", type(error).__name__) from None
+        while True:
+            resumed = mirrors.patiently(lambda: _receive(_address(repo), aside, repo.bytes or MAX_ARCHIVE))
             found = _hash(aside, repo)
             if found == archive.name:
                 aside.replace(archive)
@@ -199,15 +136,15 @@ def _download(repo: Repo, archive: Path) -> None:
             os.truncate(aside, 0)  # not deleted: the lock is on this very file
             if not resumed:
                 raise OutOfReach("hash_mismatch", f"expected {repo.revision}, got {found}")
-    raise OutOfReach("unreachable", "gave up")
 
 
-def _receive(url: str, aside: Path, limit: int) -> None:
+def _receive(url: str, aside: Path, limit: int) -> bool:
+    """Append what is missing of a file; returns whether some of it was there."""
     have = aside.stat().st_size
     headers = {"Range": f"bytes={have}-"} if have else {}
-    with _client().stream("GET", url, headers=headers) as response:
+    with mirrors.client().stream("GET", url, headers=headers) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # all of it is there already, or it is something else: the hash will tell
+            return True  # all of it is there already, or it is something else: the hash will tell
         response.raise_for_status()
         resumes = response.status_code == httpx.codes.PARTIAL_CONTENT
         with aside.open("ab" if resumes else "wb") as file:
@@ -215,23 +152,10 @@ def _receive(url: str, aside: Path, limit: int) -> None:
                 file.write(piece)
                 if file.tell() > limit:
                     raise OutOfReach("hash_mismatch", f"more than the {limit} bytes expected")
+    return have > 0 and resumes
 
 
-def _wait_or_give_up(error: httpx.HTTPError, attempt: int) -> None:
-    """Back off before another try; raise ``OutOfReach`` where none is worth it."""
-    status, seconds = "", 0.5 * 2**attempt
-    if isinstance(error, httpx.HTTPStatusError):
-        status = f"http {error.response.status_code}"
-        if error.response.status_code < 500 and error.response.status_code not in (408, 425, 429):
-            raise OutOfReach("unreachable", status) from None
-        after = error.response.headers.get("Retry-After", "")
-        seconds = max(seconds, min(float(after), 60.0)) if after.isdecimal() else seconds
-    if attempt + 1 == ATTEMPTS:
-        raise OutOfReach("unreachable", status or type(error).__name__) from None
-    time.sleep(seconds)
-
-
-# ---------------------------------------------------------------------------------------- mirrors
+# -------------------------------------------------------------------------------------- addresses
 
 
 def _address(repo: Repo) -> str:
@@ -241,9 +165,9 @@ def _address(repo: Repo) -> str:
         return _pypi_address(name, file)
     if repo.source == "npm":
         version = repo.repo.rsplit("@", 1)[1]
-        return f"{npm_registry()}/{name}/-/{name.rsplit('/', 1)[-1]}-{version}.tgz"
+        return f"{mirrors.npm_registry()}/{name}/-/{name.rsplit('/', 1)[-1]}-{version}.tgz"
     pool = name[:4] if name.startswith("lib") else name[:1]
-    return f"{debian_mirror()}/pool/main/{pool}/{name}/{file}"
+    return f"{mirrors.debian_mirror()}/pool/main/{pool}/{name}/{file}"
 
 
 def _name_and_file(repo: Repo) -> tuple[str, str]:
@@ -255,7 +179,7 @@ def _name_and_file(repo: Repo) -> tuple[str, str]:
 def _pypi_address(name: str, file: str) -> str:
     """Look the file up in the simple index, in its JSON form or, on older mirrors, in HTML."""
     project = re.sub(r"[-_.]+", "-", name).lower()
-    response = _client().get(f"{index()}/{project}/", headers={"Accept": SIMPLE})
+    response = mirrors.client().get(f"{mirrors.index()}/{project}/", headers={"Accept": mirrors.SIMPLE})
     response.raise_for_status()
     if "json" in response.headers.get("Content-Type", ""):
         try:
@@ -268,33 +192,3 @@ def _pypi_address(name: str, file: str) -> str:
     if file not in found:
         raise OutOfReach("unreachable", "not in the index")
     return urljoin(str(response.url), found[file])
-
-
-def npm_registry() -> str:
-    """npm's registry, or the mirror that npm is configured with in the environment."""
-    # npm reads it in either case, and sets the lower one.
-    named = {key.lower(): value for key, value in os.environ.items()}.get("npm_config_registry")
-    return (named or "https://registry.npmjs.org").rstrip("/")
-
-
-def debian_mirror() -> str:
-    """Debian's archive."""
-    return os.environ.get("DEBIAN_MIRROR", "https://deb.debian.org/debian").rstrip("/")
-
-
-def index() -> str:
-    """The index that pip is configured with; a URL that may hold a password, so it is never shown."""
-    url = os.environ.get("PIP_INDEX_URL")
-    config = configparser.ConfigParser(interpolation=None)
-    files: list[str | Path] = [
-        "/etc/pip.conf",
-        Path.home() / ".pip/pip.conf",
-        Path.home() / ".config/pip/pip.conf",
-        Path(sys.prefix) / "pip.conf",
-        os.environ.get("PIP_CONFIG_FILE", ""),
-    ]
-    try:
-        config.read(files)
-    except configparser.Error as error:
-        raise Refusal(f"pip's configuration is broken: {str(error).splitlines()[0]}") from None
-    return (url or config.get("global", "index-url", fallback="") or PYPI).rstrip("/")

@@ -20,7 +20,7 @@ from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from packaging.version import InvalidVersion, Version
 
 from corpus import Refusal
-from crawl.sources import packages
+from crawl.sources import mirrors, packages
 from crawl.sources.entry import OutOfReach, Repo
 
 MAX_INDEX = 1 << 30
@@ -72,7 +72,7 @@ def _wanted(word: str) -> Wanted:
 def _on_pypi(wanted: Wanted) -> Repo:
     """From the index in its JSON form (PEP 691), which mirrors have too."""
     project = re.sub(r"[-_.]+", "-", wanted.name).lower()
-    answer = packages.ask(f"{packages.index()}/{project}/", accept=packages.SIMPLE)
+    answer = mirrors.ask(f"{mirrors.index()}/{project}/", accept=mirrors.SIMPLE)
     try:
         files = answer.json()["files"]
         releases = {version: file for file in files if (version := _sdist(file, wanted)) is not None}
@@ -103,7 +103,7 @@ def _sdist(file: Mapping[str, Any], wanted: Wanted) -> Version | None:
 
 def _on_npm(wanted: Wanted) -> Repo:
     name = quote(wanted.name, safe="@")
-    answer = packages.ask(f"{packages.npm_registry()}/{name}/{quote(wanted.version or 'latest')}")
+    answer = mirrors.ask(f"{mirrors.npm_registry()}/{name}/{quote(wanted.version or 'latest')}")
     try:
         about = answer.json()
         digest = _sha512(about["dist"])
@@ -138,7 +138,7 @@ def _on_debian(wanted: list[Wanted], suite: str) -> list[Repo]:
     names = {one.name for one in wanted}
     try:
         found = {}
-        for stanza in _stanzas(f"{packages.debian_mirror()}/dists/{suite}/main/source/Sources.xz"):
+        for stanza in _stanzas(f"{mirrors.debian_mirror()}/dists/{suite}/main/source/Sources.xz"):
             if stanza.get("Package") in names:
                 found[stanza["Package"], stanza["Version"]] = stanza
     except OutOfReach as failure:
@@ -168,7 +168,7 @@ def _debian_repo(wanted: Wanted, found: dict[tuple[str, str], dict[str, str]], s
 def _stanzas(url: str) -> Iterator[dict[str, str]]:
     """The paragraphs of an index: fields by name, continued lines joined."""
     with tempfile.TemporaryFile() as file:
-        packages.download(url, file, limit=MAX_INDEX)
+        mirrors.download(url, file, limit=MAX_INDEX)
         file.seek(0)
         try:
             yield from _paragraphs(file)

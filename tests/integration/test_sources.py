@@ -13,7 +13,7 @@ from crawl.fetch import fetch_repos
 from crawl.filter import filter_files
 from crawl.listing import list_repos
 from crawl.parse import parse_files
-from crawl.sources import packages
+from crawl.sources import mirrors
 from crawl.sources.entry import OutOfReach
 from tests.unit.crawl.test_git import commit, serving
 
@@ -44,7 +44,7 @@ def test_registries_and_a_git_server_give_documents_in_more_than_forty_languages
         asked = List(packages=chosen(tmp_path / "packages.tsv"), git=(f"{base}/shapes.git",))
         listed = list_repos(tmp_path / "repos", asked, cache)
         try:
-            packages.ask(f"{packages.npm_registry()}/elm-test/latest")
+            mirrors.ask(f"{mirrors.npm_registry()}/elm-test/latest")
         except OutOfReach:
             warnings.warn("the registries are out of reach: nothing checked", stacklevel=1)
             return

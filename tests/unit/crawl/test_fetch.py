@@ -192,7 +192,7 @@ def test_missing_repos_refuse_the_run_unless_they_are_allowed(
     half_missing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
-    monkeypatch.setattr("crawl.sources.packages.ATTEMPTS", 1)
+    monkeypatch.setattr("crawl.sources.mirrors.ATTEMPTS", 1)
     work = half_missing
     with pytest.raises(Refusal, match=r"1 of 2 repos could not be had .*npm/b@1: ConnectError"):
         fetch_repos(work / "repos", work / "files", Fetch(), work / "cache", 1)
@@ -204,7 +204,7 @@ def test_when_everything_is_missing_no_share_allows_it(
     half_missing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9")
-    monkeypatch.setattr("crawl.sources.packages.ATTEMPTS", 1)
+    monkeypatch.setattr("crawl.sources.mirrors.ATTEMPTS", 1)
     work = half_missing
     with pytest.raises(Refusal, match="2 of 2 repos"):
         fetch_repos(work / "repos", work / "files", Fetch(missing=1.0), work / "other-cache", 1)

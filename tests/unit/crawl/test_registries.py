@@ -21,7 +21,8 @@ from corpus import Refusal
 from crawl.config import Fetch, List
 from crawl.fetch import fetch_repos
 from crawl.listing import list_repos
-from crawl.sources import packages, registries
+from crawl.sources import mirrors, registries
+from crawl.sources.entry import OutOfReach
 
 
 def archive(text: str) -> bytes:
@@ -165,8 +166,8 @@ def test_the_public_registries_answer_as_expected(monkeypatch: pytest.MonkeyPatc
     for name in ("PIP_INDEX_URL", "npm_config_registry", "DEBIAN_MIRROR"):
         monkeypatch.delenv(name)
     try:
-        packages.ask(f"{packages.npm_registry()}/lodash/latest")
-    except packages.OutOfReach:
+        mirrors.ask(f"{mirrors.npm_registry()}/lodash/latest")
+    except OutOfReach:
         warnings.warn("the registries are out of reach: nothing checked", stacklevel=1)
         return
     found = registries.list_repos(("attrs@25.3.0",), ("lodash@4.17.21",), (), "stable")

@@ -18,7 +18,7 @@ from corpus import Refusal
 from crawl.config import Fetch, List
 from crawl.fetch import fetch_repos
 from crawl.listing import list_repos
-from crawl.sources import archive, folder, packages
+from crawl.sources import archive, folder, mirrors, packages
 from crawl.sources.entry import BadRepo, Caps, OutOfReach, Repo
 
 CAPS = Caps(file_bytes=1 << 20, repo_bytes=1 << 20, files=100, ratio=100)
@@ -156,7 +156,7 @@ def test_an_archive_that_is_longer_than_was_stated_is_not_read_to_its_end(
 
 def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setattr(packages, "ATTEMPTS", 2)
+    monkeypatch.setattr(mirrors, "ATTEMPTS", 2)
     with pytest.raises(OutOfReach, match="ConnectError"):
         packages.obtain(repo("plain"), tmp_path, CAPS)
 
@@ -165,8 +165,8 @@ def test_a_server_that_is_not_there_is_given_up(tmp_path: Path, monkeypatch: pyt
 def test_an_address_that_is_none_is_given_up_without_naming_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str
 ) -> None:
-    monkeypatch.setattr(packages, "index", lambda: index)
-    monkeypatch.setattr(packages, "ATTEMPTS", 1)
+    monkeypatch.setattr(mirrors, "index", lambda: index)
+    monkeypatch.setattr(mirrors, "ATTEMPTS", 1)
     with pytest.raises(OutOfReach) as failure:
         packages.obtain(repo("plain"), tmp_path, CAPS)
     assert "secret" not in failure.value.detail
@@ -181,7 +181,7 @@ def test_a_broken_configuration_of_pip_is_refused(tmp_path: Path, monkeypatch: p
     (tmp_path / "pip.conf").write_text("nonsense")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     with pytest.raises(Refusal, match="pip's configuration is broken"):
-        packages.index()
+        mirrors.index()
 
 
 @pytest.mark.parametrize(
