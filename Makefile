@@ -35,7 +35,7 @@ demo: report  ## environment, corpus, model, verdicts, report: all of it, from r
 	@echo "All is up to date.  The report is at $(OUT)/report/index.html"
 
 corpus: $(call at,corpus)  ## crawl, filter, redact, parse, order, deduplicate, screen
-train:  $(call at,$(LAST)) ## tokenizer; packing and pretraining, phase by phase
+train:  $(call at,training)  ## tokenizer; packing and pretraining, phase by phase; a page about it
 eval:   $(call at,verdicts)  ## sample and judge; anything else with MODEL=folder, URL or samples file, SUITES=names
 report: $(call at,report)  ## one page about all of it
 
@@ -76,6 +76,8 @@ $(call at,tokens-instruct): $(call at,tokenizer)
 	$(BIN)/train chat $(<D) $(@D) $(with)
 $(call at,model-instruct): $(call at,tokens-instruct) $(call at,$(before))
 	$(BIN)/train instruct $(<D) $(OUT)/tokenizer $(@D) $(with) --start $(OUT)/$(before)
+$(call at,training): $(call at,$(LAST))
+	$(BIN)/evals report $(if $(PHASES),,$(OUT)/tokens) $(<D) $(@D) $(with)
 $(call at,samples): $(call at,problems) $(if $(GIVEN),FORCE,$(call at,$(LAST)))
 	$(BIN)/evals sample $(OUT)/problems $(judged) $(@D) $(with) $(if $(NAME),--name '$(NAME)')
 $(call at,verdicts): $(call at,problems) $(call at,samples)

@@ -81,7 +81,8 @@ def curves(
         drawn.append(tag("path", class_=f"curve s{number}", d=path))
         if len(points) < 40:
             drawn += [_dot(frame.across(x), frame.up(y), f"f{number}") for x, y in points]
-    return _svg(title, 318, [*drawn, *_legend([one.name for one in series], 34)])
+    named = [one.name for one in series] if len(series) > 1 else []
+    return _svg(title, 318, [*drawn, *_legend(named, 34)])
 
 
 def bars(title: str, x_label: str, rows: Sequence[tuple[str, float, str]]) -> Markup:

@@ -6,6 +6,7 @@ Tables in, plain values out, like ``account``; whatever is not there is ``None``
 from __future__ import annotations
 
 import json
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -47,6 +48,20 @@ class Training(NamedTuple):
         """(tokens, value) of every step that has both."""
         return [(line["tokens"], line[key]) for line in self.metrics if key in line and "tokens" in line]
 
+    def held_out(self, by: str) -> dict[str, list[tuple[float, float]]]:
+        """(tokens, held-out loss) of every language or mode, by the last loss."""
+        told = [line for line in self.metrics if by in line.get("valid_loss_by", {})]
+        last = told[-1]["valid_loss_by"][by] if told else {}
+        return {
+            value: [(line["tokens"], losses[value]) for line in told if value in (losses := _by(line, by))]
+            for value in sorted(last, key=last.__getitem__)
+        }
+
+    def median(self, key: str) -> float | None:
+        """Over the steps that have it."""
+        values = [line[key] for line in self.metrics if line.get(key) is not None]
+        return statistics.median(values) if values else None
+
     def last(self, key: str) -> float | None:
         return next((line[key] for line in reversed(self.metrics) if line.get(key) is not None), None)
 
@@ -57,6 +72,11 @@ class Training(NamedTuple):
             if last is not None:
                 return kind, last
         return None
+
+
+def _by(line: Mapping[str, Any], by: str) -> dict[str, float]:
+    losses: dict[str, float] = line["valid_loss_by"][by]
+    return losses
 
 
 class Sample(NamedTuple):
@@ -95,14 +115,20 @@ class Link(NamedTuple):
 
 def training(tables: Tables) -> Training | None:
     """The curves, the shape and the cost of the model."""
-    if "train pretrain" not in tables:
+    verb = next((verb for verb in ("train instruct", "train pretrain") if verb in tables), None)
+    if verb is None:
         return None
-    model = tables["train pretrain"]
+    model = tables[verb]
     return Training(
         metrics=sorted(_metrics(model), key=lambda line: line.get("step", 0)),
         config=_json(model, "config.json"),
         manifest=model.manifest,
     )
+
+
+def ablation(tables: Tables) -> list[dict[str, Any]]:
+    """What ``train ablate`` says of every value of every axis, on every question."""
+    return list(tables["train ablate"].manifest["effects"]) if "train ablate" in tables else []
 
 
 def packed(tables: Tables) -> Mapping[str, Any]:
@@ -114,11 +140,11 @@ def packed(tables: Tables) -> Mapping[str, Any]:
 
 
 def _metrics(model: Table) -> list[dict[str, Any]]:
-    """The lines of every metrics file, those of one step joined."""
+    """The lines of every journal, metrics and seconds, those of one step joined."""
     steps: dict[int, dict[str, Any]] = {}
     for part in model.manifest["parts"]:
         for shard in model.shards(part):
-            if shard.name.endswith("metrics.jsonl"):
+            if shard.name.endswith(("metrics.jsonl", "seconds.jsonl")):
                 for line in model.file(shard).read_text().splitlines():
                     found = json.loads(line)
                     steps.setdefault(found.get("step", len(steps)), {}).update(found)

@@ -50,6 +50,15 @@ COST = {
 """What of the model's manifest it tells."""
 
 
+MODES = {
+    "text": "left to right",
+    "psm": "prefix, suffix, middle",
+    "spm": "suffix, prefix, middle",
+    "chat": "dialogue",
+}
+"""How pieces are arranged, in the page's words."""
+
+
 class Headline(NamedTuple):
     """One of the figures that the page opens with, and that the verb answers with."""
 
@@ -212,21 +221,37 @@ def _order(tables: Tables, settings: Report) -> dict[str, Any]:
 
 def _training(tables: Tables, settings: Report) -> dict[str, Any]:
     """Section 5."""
-    found = outcomes.training(tables)
+    found, effects = outcomes.training(tables), outcomes.ablation(tables)
     if found is None:
-        return {"training": None}
+        return {"training": None, "effects": effects}
     losses = [Series("training", found.curve("loss")), Series("held out", found.curve("valid_loss"))]
     level = ("unigram entropy", found.entropy) if found.entropy is not None else None
-    rates = [Series("learning rate", found.curve("lr"))]
+    languages = {name: curve[-1][1] for name, curve in found.held_out("language").items()}
+    modes = [Series(MODES.get(name, name), curve) for name, curve in found.held_out("mode").items()]
     return {
         "training": found,
+        "effects": effects,
         "final_loss": found.final_loss(),
         "training_rows": _training_rows(found, outcomes.packed(tables)),
         "charts": {
             "loss": figures.curves("Loss", "tokens", "nats a token", losses, level),
-            "lr": figures.curves("Learning rate", "tokens", "", rates),
+            "languages": figures.bars(
+                "Held-out loss by language, at the end",
+                "nats a token",
+                [(name, last, f"{last:.3f}") for name, last in languages.items()],
+            )
+            if languages
+            else "",
+            "modes": figures.curves("Held-out loss by arrangement", "tokens", "nats a token", modes),
+            "lr": _curve(found, "lr", "Learning rate", ""),
+            "norm": _curve(found, "norm", "Gradient norm, before it is clipped to 1", ""),
+            "speed": _curve(found, "tokens_per_second", "Speed", "tokens a second"),
         },
     }
+
+
+def _curve(model: Training, key: str, title: str, label: str) -> Markup:
+    return figures.curves(title, "tokens", label, [Series(title, model.curve(key))])
 
 
 def _training_rows(model: Training, packed: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -238,6 +263,13 @@ def _training_rows(model: Training, packed: Mapping[str, Any]) -> list[tuple[str
     tokens = model.last("tokens")
     if tokens is not None:
         rows.append(("tokens trained on, padding included", _plain(tokens)))
+    speed, waited, seconds = (model.median(key) for key in ("tflops", "data_wait", "seconds"))
+    if speed is not None:
+        rows.append(("model FLOPs a second of each device, median step", f"{speed:.3g} × 10¹²"))
+    if (share := model.median("mfu")) is not None:
+        rows.append(("their share of what the device can do (MFU)", percent(share)))
+    if waited is not None and seconds:
+        rows.append(("time that waits for data, median step", percent(waited / seconds)))
     if packed:
         rows.append(("packed for training", f"{packed['tokens']:,} tokens, {packed['sequences']:,} rows"))
         rows.append(("rows filled", percent(packed["fill"])))

@@ -33,6 +33,8 @@ ORDER = (
     "train tokenizer",
     "train pack",
     "train pretrain",
+    "train instruct",
+    "train ablate",
     "evals sample",
     "evals judge",
 )

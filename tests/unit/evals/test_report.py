@@ -118,7 +118,12 @@ def data(root: Path) -> dict[str, Path]:
 def model(root: Path) -> dict[str, Path]:
     lines = [{"step": n, "tokens": n * 100, "loss": 3 / n, "lr": 1e-3} for n in range(1, 60)]
     lines[-1]["valid_loss"] = 0.25
+    by = {"language": {"rust": 0.3125, HOSTILE: 0.375}, "mode": {"text": 0.4, "psm": 0.1}}
+    lines[-1]["valid_loss_by"] = by
+    clocks = {"seconds": 2.0, "data_wait": 0.5, "tokens_per_second": 50.0, "tflops": 0.125, "mfu": 0.4321}
+    seconds = [{"step": line["step"], **clocks} for line in lines]
     contents = {
+        "measured/seconds.jsonl": "\n".join(json.dumps(line) for line in seconds).encode(),
         "metrics.jsonl": "\n".join(json.dumps(line) for line in lines).encode(),
         "config.json": json.dumps({"model_type": "llama", "hidden_size": 64}).encode(),
     }
@@ -199,6 +204,21 @@ def test_hostile_paths_completions_and_reasons_make_no_element(whole: str) -> No
     assert Elements(whole).text.count(HOSTILE) >= 6  # as text: a reject, a path, a diff, prompts, completions
 
 
+def test_the_page_tells_what_the_journal_does(whole: str) -> None:
+    text = Elements(whole).text
+    for title in ("Held-out loss by language", "Held-out loss by arrangement", "Speed"):
+        assert title in text
+    assert "0.312" in text and "43.2 %" in text and "25.0 %" in text and "0.125 × 10¹²" in text
+
+
+def test_effects_of_recipes_are_a_table(tmp_path: Path) -> None:
+    effect = {"axis": "fim_rate", "value": "0.0", "first": "0.5", "probe": "infill", "base": 6.5}
+    effect |= {"difference": 0.25, "low": -0.125, "high": 0.625, "seeds": 4}
+    made(tmp_path, "train ablate", "ablation", [], {"effects.md": b"|"}, effects=[effect])
+    text = Elements(drawn([tmp_path / "train-ablate"], tmp_path / "page")).text
+    assert "Recipes compared" in text and "+0.2500 (-0.1250 to +0.6250)" in text
+
+
 def test_every_verdict_can_be_shown_alone() -> None:
     page = Path(report.__file__).with_name("page.html").read_text()
     for name in outcomes.VERDICTS:
@@ -257,7 +277,8 @@ def test_a_table_alone_makes_a_page_that_says_what_is_absent(
 
 def test_every_section_of_a_whole_run_has_something_to_show(whole: str) -> None:
     assert "so there is nothing to show here" not in whole
-    assert whole.count('role="img"') == 7  # files, bytes, similarity, order, loss, learning rate, scores
+    # Files, bytes, similarity, order; loss, its languages and arrangements, learning rate, speed; scores.
+    assert whole.count('role="img"') == 10
 
 
 def test_files_in_are_files_out_and_rejects_at_every_step(run: dict[str, Path]) -> None:
