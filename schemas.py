@@ -173,6 +173,16 @@ SCHEMAS: dict[str, pa.Schema] = {
         cut=(pa.int64(),),
         hole=(pa.int64(),),
     ),
+    "ablation": _table(
+        order=TEXT,
+        dedup=TEXT,
+        fim_rate=pa.float64(),
+        attend=TEXT,
+        seed=pa.int64(),
+        probe=TEXT,
+        loss=pa.float64(),
+        tokens=pa.int64(),
+    ),
     "problems": _table(
         suite=TEXT,
         problem=TEXT,

@@ -9,7 +9,7 @@ from typing import Literal
 import corpus
 import runfile
 import train
-from train.config import Chat, Instruct, Machine, Pack, Plan, Pretrain, Tokenizer, Watch
+from train.config import Ablate, Chat, Instruct, Machine, Pack, Plan, Pretrain, Tokenizer, Watch
 
 app = runfile.stage("train", train.__doc__ or "")
 
@@ -132,6 +132,26 @@ def preset(model: str, tokens: int, /, *, length: int = 4096) -> None:
     if model not in SHAPES:
         raise corpus.Refusal(f"{model} is unknown: give one of {', '.join(SHAPES)}.")
     print(scaling.toml(model, tokens, length), end="")
+
+
+@app.command
+def ablate(
+    recipe: Path, tables: Path, dst: Path, /, *, settings: Ablate = Ablate(), workers: int = 0
+) -> corpus.Table:
+    """Compare data recipes by small models of the same number of tokens, with intervals over seeds.
+
+    Args:
+        recipe: Run file whose settings hold wherever the grid does not say otherwise.
+        tables: Folder of that run's tables, as `make train` leaves it.
+        dst: Where the answers go; DST.cells keeps the models, so that a larger grid takes up finished ones.
+        workers: Processes; 0 is one per processor.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from train import ablate as comparing
+
+    table = comparing.write(recipe, tables, dst, settings, workers)
+    print((table.path / "effects.md").read_text(), end="")
+    return table
 
 
 @app.command

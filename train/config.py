@@ -157,6 +157,29 @@ class Machine:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class Ablate:
+    """Settings of ``train ablate``: four axes, each with the values to compare, the usual one first."""
+
+    order: tuple[Literal["topological", "random", "path", "mixed"], ...] = ("topological", "random")
+    """Orders of the files in a document: strategies of `crawl order`."""
+    dedup: tuple[Literal["both", "repo", "row", "none"], ...] = ("both",)
+    """Levels of `dedup scan`; none leaves it out."""
+    fim_rate: tuple[float, ...] = (0.5, 0.0)
+    """Shares of code documents that become fill-in-the-middle."""
+    attend: tuple[Literal["document", "row"], ...] = ("document",)
+    """What a token sees: its document, or its whole row."""
+    product: bool = False
+    """Compare all combinations; without, each axis varies by itself, from the first values of the others."""
+    seeds: int = 4
+    """Models of every recipe: initial weights and orders of the rows 0, 1, …"""
+    probe_rows: int = 128
+    """Held-out rows that every model is asked about."""
+    probe_files: int = 64
+    """Held-out files, each behind one that it imports, that every model is asked about."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class Watch:
     """How a run of ``train pretrain`` is watched and kept: nothing of it changes the result."""
 

@@ -33,7 +33,7 @@ def validate(trainee: Trainee, valid: Rows, most: int, group: Group) -> dict[str
     """
     trainee.eval()
     count = min(len(valid), most)
-    chosen = [number * len(valid) // count for number in range(count)]
+    chosen = evenly(len(valid), most)
     keys = sorted({key for row in chosen for piece in valid.placed(row) for key in _keys(piece)})
     sums = np.zeros((count, len(keys), 2))
     for number in range(group.rank, -(-count // group.size) * group.size, group.size):
@@ -47,6 +47,12 @@ def validate(trainee: Trainee, valid: Rows, most: int, group: Group) -> dict[str
     totals = {key: _mean(everyones[:, number]) for number, key in enumerate(keys)}
     by = {name: {value: loss for (of, value), loss in totals.items() if of == name} for name in BY}
     return {"valid_loss": totals["all", ""], "valid_loss_by": by}
+
+
+def evenly(rows: int, most: int) -> list[int]:
+    """At most so many of so many rows, evenly spaced."""
+    count = min(rows, most)
+    return [number * rows // count for number in range(count)]
 
 
 def _keys(piece: Placed) -> list[tuple[str, str]]:
