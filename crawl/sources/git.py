@@ -82,8 +82,7 @@ def obtain(repo: Repo, cache: Path, caps: Caps) -> int:
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            gitstore.prepare(folder, store)
-            if not gitstore.has_ref(folder, repo.revision):
+            if repo.revision not in gitstore.prepare(folder, store):
                 _fetch_trees(repo, folder, caps)
                 brought += gitstore.share(folder, store)
             return brought + _fetch_blobs(repo, folder, store, caps)

@@ -22,6 +22,8 @@ UNINDEXED = (64, 0.1)
 _CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
 """A fetch notes there whom to ask for what is missing; without the note git says that it is missing."""
 
+_ALTERNATES = "objects/info/alternates"
+
 _PARTS = (".pack", ".promisor", ".rev", ".idx")
 """Of a pack, the one by which git finds it last."""
 
@@ -31,17 +33,23 @@ def of(cache: Path) -> Path:
     return cache / "git" / "objects"
 
 
-def prepare(folder: Path, store: Path) -> None:
-    """Make ``folder`` a bare repository that sees the store; an earlier one stays."""
-    alternates = folder / "objects" / "info" / "alternates"
-    if not alternates.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        gitrun.local(["init", "--quiet", "--bare", "--template=", "--", str(folder)])
-        alternates.parent.mkdir(exist_ok=True)
-        (store / "pack").mkdir(parents=True, exist_ok=True)
-        alternates.write_text("../../../../objects\n")
+def prepare(folder: Path, store: Path) -> set[str]:
+    """Make ``folder`` a bare repository that sees the store; returns the revisions whose trees are here.
+
+    One whose objects are gone from the store, because somebody has tidied up, begins anew.
+    """
+    (store / "pack").mkdir(parents=True, exist_ok=True)
+    if (folder / _ALTERNATES).exists():
+        (folder / "config").write_text(_CONFIG)
+        _clear(folder)
+        with contextlib.suppress(OutOfReach):
+            return _revisions(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    gitrun.local(["init", "--quiet", "--bare", "--template=", "--", str(folder)])
+    (folder / _ALTERNATES).parent.mkdir(exist_ok=True)
     (folder / "config").write_text(_CONFIG)
-    _clear(folder)
+    (folder / _ALTERNATES).write_text("../../../../objects\n")
+    return set()
 
 
 def fetch(
@@ -76,14 +84,6 @@ def ref(revision: str) -> str:
     return f"refs/fathom/{revision}"
 
 
-def has_ref(folder: Path, revision: str) -> bool:
-    """Whether the trees of a commit are here."""
-    with contextlib.suppress(OutOfReach):
-        gitrun.local(["cat-file", "-e", f"{ref(revision)}^{{tree}}"], folder)
-        return True
-    return False
-
-
 def sizes(folder: Path, blobs: set[str]) -> dict[str, int]:
     """The bytes of those that the repository or the store holds; nothing is unpacked for that."""
     ordered = sorted(blobs)
@@ -102,6 +102,12 @@ def _clear(folder: Path) -> None:
     """Remove what a fetch that was stopped has left behind."""
     for left in (*folder.rglob("tmp_*"), *folder.rglob("*.lock")):
         left.unlink(missing_ok=True)
+
+
+def _revisions(folder: Path) -> set[str]:
+    words = ["for-each-ref", "--format=%(objecttype) %(objectname)", ref("")]  # the type needs the object
+    said = gitrun.local(words, folder).decode("ascii")
+    return {line.split()[1] for line in said.splitlines()}
 
 
 _indexing = threading.Lock()

@@ -6,6 +6,7 @@ import gzip
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -349,6 +350,17 @@ def test_a_later_revision_brings_only_what_is_new(forge: Path, tmp_path: Path) -
         found = crawl(f"{base}/a.git", tmp_path / "cache")
         assert len(found) == 6
         assert Backend.wants == [newer, blob(b"new = 1\n")]
+
+
+def test_a_cache_that_was_tidied_up_is_filled_again(forge: Path, tmp_path: Path) -> None:
+    commit(forge, "a", sources(1, 200))
+    cache = tmp_path / "cache"
+    with serving(forge) as base:
+        crawl(f"{base}/a.git", cache)
+        shutil.rmtree(cache / "git/objects")
+        commit(forge, "a", {"src/new.py": b"new = 1\n"})
+        found = crawl(f"{base}/a.git", cache)
+    assert all(entry.data for entry in found.values()) and len(found) == 6
 
 
 def test_equal_blobs_of_several_repositories_travel_once(forge: Path, tmp_path: Path) -> None:
