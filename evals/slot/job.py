@@ -24,7 +24,6 @@ import os
 import random
 import resource
 import signal
-import socket
 import struct
 import sys
 from collections.abc import Callable
@@ -89,7 +88,7 @@ class Slot:
     """Programs see /proc too."""
     folder: str | None = None
     """Where jobs work one after another, if the slot cannot mount a directory for each."""
-    filter: bytes = b""
+    filter: kernel.Filter | None = None
     """What a child installs against system calls (``seccomp.build``)."""
     rules: int = -1
     """Descriptor of what it restricts itself to (``landlock.ruleset``)."""
@@ -109,13 +108,14 @@ def start(
         places: Which of the slot's descriptors the child gets, by the number it gets them under.
         proof: Reported when the part has returned.
     """
+    bounds = _bounds(slot, limits)
     child = os.fork()
     if child:
         return child
     try:
-        _take(places, slot, limits)
-        with os.fdopen(TEXT, "rb") as file:
-            text = file.read().decode("utf-8", "surrogatepass")
+        _take(places, slot, bounds)
+        text = os.read(TEXT, os.fstat(TEXT).st_size).decode("utf-8", "surrogatepass")
+        os.close(TEXT)
         if slot.exposed and part is test:
             kernel.set_dumpable(False)  # or the program could read the test's memory in /proc
         confine(slot)
@@ -129,11 +129,12 @@ def execute(
     command: list[str], environment: dict[str, str], slot: Slot, limits: Limits, places: dict[int, int]
 ) -> int:
     """Fork a child that confines itself and becomes ``command``, in this directory; returns its pid."""
+    bounds = _bounds(slot, limits)
     child = os.fork()
     if child:
         return child
     try:
-        _take(places, slot, limits)
+        _take(places, slot, bounds)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, which a command would inherit
             signal.signal(number, signal.SIG_DFL)
         confine(slot)
@@ -171,14 +172,14 @@ def _be_the_first_to_go(proc: int) -> None:
     os.close(file)
 
 
-def _take(places: dict[int, int], slot: Slot, limits: Limits) -> None:
-    """Lead a session of one's own, with descriptors where the child looks for them and all others closed."""
+def _take(places: dict[int, int], slot: Slot, bounds: list[tuple[int, int]]) -> None:
+    """Lead a session of one's own within bounds, with descriptors where the child looks for them and all
+    others closed."""
     os.setsid()
     if slot.exposed:
         kernel.set_dumpable()  # the slot is not, and what is not may not write its own /proc
     if slot.proc >= 0:
         _be_the_first_to_go(slot.proc)
-    values = _rlimits(slot, limits)
     if slot.rules >= 0:
         landlock.restrict(slot.rules)
     for place, given in places.items():
@@ -187,20 +188,19 @@ def _take(places: dict[int, int], slot: Slot, limits: Limits) -> None:
     for place in places:
         os.dup2(_ASIDE + place, place)
     os.closerange(_ASIDE, 1 << 16)
-    for name, value in values.items():
-        limit = getattr(resource, name, None)
-        if limit is not None:
-            resource.setrlimit(limit, (value, value))
+    for limit, value in bounds:
+        resource.setrlimit(limit, (value, value))
 
 
 def confine(slot: Slot) -> None:
     """Give up all that the program must not have.  There is no way back."""
-    if slot.alone:
+    if slot.filter is not None:
         kernel.drop_capabilities()
-        kernel.install_filter(slot.filter)
+        slot.filter.install()
 
 
-def _rlimits(slot: Slot, limits: Limits) -> dict[str, int]:
+def _bounds(slot: Slot, limits: Limits) -> list[tuple[int, int]]:
+    """The resource limits that this system has, by number; made by the slot, where its pages are its own."""
     values = {
         "RLIMIT_CORE": 0,
         "RLIMIT_CPU": math.ceil(limits.cpu_seconds) + 2,
@@ -210,12 +210,12 @@ def _rlimits(slot: Slot, limits: Limits) -> dict[str, int]:
         "RLIMIT_NOFILE": limits.open_files,
     }
     if slot.alone:  # elsewhere it would count the user's other processes
-        # Where it counts the user's others too, slot and child are among them; everywhere else the slot is.
-        others = max(processes.threads_of_user(slot.proc) - 2, 0) if slot.crowded else 0
+        # Where it counts the user's others too, the slot is among them, as it is everywhere.
+        others = max(processes.threads_of_user(slot.proc) - 1, 0) if slot.crowded else 0
         values["RLIMIT_NPROC"] = others + limits.processes
     if slot.address_space:
         values["RLIMIT_AS"] = slot.address_space + limits.memory_bytes
-    return values
+    return [(getattr(resource, name), value) for name, value in values.items() if hasattr(resource, name)]
 
 
 def _describe(error: BaseException) -> str:
@@ -258,20 +258,19 @@ def serve(text: str) -> None:
         _execute(text, scope)
     except BaseException as error:
         broken = error
-    with socket.socket(fileno=CHANNEL) as channel:
-        while (data := receive(channel)) is not None:
-            try:
-                if broken is not None:
-                    raise broken
-                call = codec.unpack(data)
-                given = [codec.decode(value) for value in call["given"]]
-                named = {name: codec.decode(value) for name, value in call["named"].items()}
-                value = scope[call["name"]](*given, **named)
-                reply = codec.pack({"value": codec.encode(value)})
-            except BaseException as error:
-                message = _describe(error).encode("utf-8", "replace").decode()
-                reply = codec.pack({"error": [type(error).__name__, message]})
-            send(channel, reply)
+    while (data := receive(CHANNEL)) is not None:
+        try:
+            if broken is not None:
+                raise broken
+            call = codec.unpack(data)
+            given = [codec.decode(value) for value in call["given"]]
+            named = {name: codec.decode(value) for name, value in call["named"].items()}
+            value = scope[call["name"]](*given, **named)
+            reply = codec.pack({"value": codec.encode(value)})
+        except BaseException as error:
+            message = _describe(error).encode("utf-8", "replace").decode()
+            reply = codec.pack({"error": [type(error).__name__, message]})
+        send(CHANNEL, reply)
 
 
 def test(text: str) -> None:
@@ -280,17 +279,17 @@ def test(text: str) -> None:
     ``text`` is JSON with ``given`` (run first: imports, helpers of the problem), ``calls`` and ``test``.
     """
     task = json.loads(text)
-    with socket.socket(fileno=CHANNEL) as channel:
-        remote = Remote(channel)
-        scope: dict[str, Any] = {}
+    remote = Remote(CHANNEL)
+    scope: dict[str, Any] = {}
+    if task["given"]:
         _execute(task["given"], scope)
-        scope |= {name: remote.function(name) for name in task["calls"]}
-        try:
-            _execute(task["test"], scope)
-        finally:
-            # A test may catch what a call raised; what became of the border must not get lost in that.
-            if remote.lost is not None:
-                raise remote.lost
+    scope |= {name: remote.function(name) for name in task["calls"]}
+    try:
+        _execute(task["test"], scope)
+    finally:
+        # A test may catch what a call raised; what became of the border must not get lost in that.
+        if remote.lost is not None:
+            raise remote.lost
 
 
 class Gone(Exception):
@@ -304,7 +303,7 @@ class Unfit(Exception):
 class Remote:
     """The functions of the process that serves, as seen by a test."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: int) -> None:
         self._channel = channel
         self.lost: Gone | Unfit | None = None
 
@@ -354,12 +353,14 @@ def _rebuilt(reply: Any) -> Exception:
         return RuntimeError("the program answered a call with something else than an answer")
 
 
-def send(channel: socket.socket, data: bytes) -> None:
-    """One message: its length in four bytes, then itself."""
-    channel.sendall(struct.pack("=I", len(data)) + data)
+def send(channel: int, data: bytes) -> None:
+    """One message into a descriptor: its length in four bytes, then itself."""
+    left = memoryview(struct.pack("=I", len(data)) + data)
+    while left:
+        left = left[os.write(channel, left) :]
 
 
-def receive(channel: socket.socket) -> bytes | None:
+def receive(channel: int) -> bytes | None:
     """One message; None if the other side has left or its message is larger than may be."""
     head = _exactly(channel, 4)
     if head is None:
@@ -368,10 +369,10 @@ def receive(channel: socket.socket) -> bytes | None:
     return _exactly(channel, length) if length <= codec.MOST_BYTES else None
 
 
-def _exactly(channel: socket.socket, length: int) -> bytes | None:
+def _exactly(channel: int, length: int) -> bytes | None:
     data = bytearray()
     while len(data) < length:
-        piece = channel.recv(min(length - len(data), 1 << 20))
+        piece = os.read(channel, min(length - len(data), 1 << 20))
         if not piece:
             return None
         data += piece

@@ -31,6 +31,9 @@ _HEADER = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
 _NO_CAPABILITIES = (ctypes.c_uint32 * 6)()
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_capset, _prctl = _libc.capset, _libc.prctl
+"""What every child calls is looked up and laid out here, once: a child pays for each page that it writes to,
+and ctypes writes to fifty to look up a function or to make a buffer."""
 
 
 def unshare(flags: int) -> None:
@@ -80,7 +83,7 @@ def pivot_root(new: str) -> None:
 
 def die_with_parent() -> None:
     """Be killed when the parent ends.  Any later change of identity cancels it."""
-    _prctl(_PR_SET_PDEATHSIG, 9)
+    _set(_PR_SET_PDEATHSIG, 9)
 
 
 def adopt_orphans() -> None:
@@ -90,42 +93,48 @@ def adopt_orphans() -> None:
 
 def set_dumpable(value: bool = True) -> None:
     """Own one's files in /proc (again, after a change of identity), or be closed to all of one's user."""
-    _prctl(_PR_SET_DUMPABLE, int(value))
+    _set(_PR_SET_DUMPABLE, int(value))
 
 
 def bar_capabilities() -> None:
     """Let no process from here on gain a capability by what it executes; those held now stay."""
-    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     for capability in range(64):
-        if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+        if _prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             break
     no_new_privileges()
 
 
 def drop_capabilities() -> None:
     """Give up every capability, for good."""
-    _check(_libc.capset(_HEADER, _NO_CAPABILITIES), "capset")
+    _check(_capset(_HEADER, _NO_CAPABILITIES), "capset")
 
 
 def no_new_privileges() -> None:
     """No program that is executed from here on gains privileges; seccomp asks for it."""
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _set(_PR_SET_NO_NEW_PRIVS, 1)
 
 
-class _Filter(ctypes.Structure):
+class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
 
 
-def install_filter(code: bytes) -> None:
-    """Attach a seccomp filter: ``code`` is a classic BPF program, eight bytes an instruction."""
-    held = ctypes.create_string_buffer(code, len(code))
-    program = _Filter(len(code) // 8, ctypes.cast(held, ctypes.c_void_p))
-    done = _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
-    _check(done, "prctl seccomp")
+class Filter:
+    """A seccomp filter, laid out for the kernel from a classic BPF program of eight bytes an instruction."""
+
+    def __init__(self, code: bytes) -> None:
+        self._held = ctypes.create_string_buffer(code, len(code))
+        self._program = _Program(len(code) // 8, ctypes.cast(self._held, ctypes.c_void_p))
+        self._reference = ctypes.byref(self._program)
+
+    def install(self) -> None:
+        """Attach it to this process, for good."""
+        done = _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._reference, 0, 0)
+        _check(done, "prctl seccomp")
 
 
-def _prctl(option: int, value: int) -> None:
-    _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")
+def _set(option: int, value: int) -> None:
+    _check(_prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")
 
 
 def _check(result: int, call: str) -> None:

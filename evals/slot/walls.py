@@ -18,6 +18,7 @@ from typing import Any
 
 from evals.slot import directory, kernel, landlock, room, seccomp
 from evals.slot.job import Slot
+from evals.slot.kernel import Filter
 
 _LEAST_ABI, _LEAST_ABI_AS_ROOT = 6, 3
 """Of Landlock: 3 refuses truncation, 6 signals; a slot that root starts takes a uid that signals nobody."""
@@ -37,7 +38,7 @@ def enter(asked: Mapping[str, Any], control: int) -> Slot:
     kind = asked["walls"]
     if kind == "namespaces":
         proc = room.enter(asked["readable"], asked["hidden"], asked["commands"])
-        return Slot(proc=proc, alone=True, exposed=asked["commands"], filter=seccomp.build())
+        return Slot(proc=proc, alone=True, exposed=asked["commands"], filter=Filter(seccomp.build()))
     if kind == "none":
         return Slot(folder=f"{asked['folder']}/work")
     try:
@@ -53,7 +54,7 @@ def _given() -> Slot:
     if os.getuid() == 0:
         _take_identity(room.FIRST_HIGH_ID + os.getppid() + int.from_bytes(os.urandom(2), "big"))
     kernel.die_with_parent()
-    return Slot(proc=proc, alone=True, exposed=True, filter=seccomp.build(), folder=room.WORK)
+    return Slot(proc=proc, alone=True, exposed=True, filter=Filter(seccomp.build()), folder=room.WORK)
 
 
 def _take_identity(identity: int) -> None:
@@ -95,7 +96,7 @@ def _landlock(asked: Mapping[str, Any], control: int) -> Slot:
         crowded=True,
         exposed=asked["commands"],
         folder=work,
-        filter=seccomp.build(metadata=False),
+        filter=Filter(seccomp.build(metadata=False)),
         rules=rules,
     )
 

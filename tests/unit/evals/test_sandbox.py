@@ -195,7 +195,7 @@ if os.getuid() == 0:
     become(65534)
 seccomp.REFUSED |= {"landlock": (landlock.CREATE_RULESET,) * 2} if "landlock" in sys.argv else {}
 kernel.no_new_privileges()
-kernel.install_filter(seccomp.build())
+kernel.Filter(seccomp.build()).install()
 """
 """A user who may make no namespace, as in many containers: here because of a filter of our own."""
 
