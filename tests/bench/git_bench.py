@@ -3,7 +3,7 @@
 Real content over a real server: releases of packages become commits, a fork of one becomes a repository
 of its own, and ``git http-backend`` serves them on loopback, where every request and byte is counted.
 
-    python tests/bench/git_bench.py
+    PYTHONPATH=. python tests/bench/git_bench.py
 
 Peers: ``git clone --depth 1 --bare``, and the same with ``--filter=blob:limit=1m``, each into a folder
 of its own for every revision, as a crawler without memory does.
@@ -11,19 +11,16 @@ of its own for every revision, as a crawler without memory does.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
 from crawl.sources import cache_folder, git, packages
 from crawl.sources.entry import Caps, tidy
+from tests.unit.crawl.test_git import Backend, asked, run, serving
 
 CAPS = Caps(1 << 20, 1 << 30, 100_000, 200)
 
@@ -33,53 +30,6 @@ class Counted(NamedTuple):
 
     requests: int
     bytes: int
-
-
-class Backend(BaseHTTPRequestHandler):
-    """`git http-backend` behind Python's web server."""
-
-    protocol_version = "HTTP/1.1"
-    root: Path
-    requests = sent = 0
-
-    def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        environment = {
-            "PATH": os.environ["PATH"],
-            "GIT_PROJECT_ROOT": str(self.root),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "REQUEST_METHOD": self.command,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(len(body)),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-        }
-        done = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True)
-        head, _, content = done.stdout.partition(b"\r\n\r\n")
-        fields = [line.split(": ", 1) for line in head.decode().split("\r\n") if line]
-        self.send_response(next((int(value[:3]) for key, value in fields if key == "Status"), 200))
-        for key, value in fields:
-            if key != "Status":
-                self.send_header(key, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-        Backend.requests += 1
-        Backend.sent += len(content)
-
-    do_POST = do_GET
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def run(*words: str, cwd: Path) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(["git", *identity, *words], cwd=cwd, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def commit(work: Path, repo: packages.Repo, cache: Path) -> str:
@@ -126,10 +76,10 @@ def crawled(steps: list[tuple[str, str, str]], fetch: Callable[[str, str], objec
     """By kind of step, what a way to fetch asked for and was sent."""
     sums: dict[str, Counted] = {}
     for kind, name, revision in steps:
-        Backend.requests = Backend.sent = 0
+        since, Backend.sent = len(Backend.headers_seen), 0
         fetch(name, revision)
         before = sums.get(kind, Counted(0, 0))
-        sums[kind] = Counted(before.requests + Backend.requests, before.bytes + Backend.sent)
+        sums[kind] = Counted(before.requests + asked(since), before.bytes + Backend.sent)
     return sums
 
 
@@ -139,10 +89,7 @@ def main() -> None:
         root = Path(folder)
         (root / "forge").mkdir()
         steps = build(root / "forge", cache_folder(None))
-        Backend.root = root / "forge"
-        with ThreadingHTTPServer(("127.0.0.1", 0), Backend) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            base = f"http://127.0.0.1:{server.server_port}"
+        with serving(root / "forge") as base:
 
             def plain(*more: str) -> Callable[[str, str], object]:
                 def fetch(name: str, revision: str) -> None:
@@ -168,7 +115,6 @@ def main() -> None:
                 "and blobs up to 1 MB": crawled(steps, plain("--filter=blob:limit=1m")),
                 "Fathom": crawled(steps, ours),
             }
-            server.shutdown()
     kinds = list(dict.fromkeys(kind for kind, _, _ in steps))
     print("| way | " + " | ".join(kinds) + " |")
     print("|---|" + "---|" * len(kinds))
