@@ -3,7 +3,7 @@
 Needs the evaluation data that is not ours to ship (a folder ``shared`` beside the checkout).  One line a
 set; a difference is named with the rule id that explains it, or "?"; the exit status is 1 if one is "?".
 
-    python tests/bench/replay_bench.py [cpp java php ts cs sh js cruxeval wizardcoder …]
+    python tests/bench/replay_bench.py [cpp java php ts cs sh js cruxeval wizardcoder evalplus …]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from evals.config import Judge
 from evals.rules import judge_one
 from evals.sandbox import Limits, Sandbox
 from tests.unit.evals.conftest import published
-from tests.unit.evals.replays import cruxeval, explained, replays, wizardcoder
+from tests.unit.evals.replays import PLUS, PLUS_EXPLANATIONS, cruxeval, explained, plus, replays, wizardcoder
 
 
 def language(box: Sandbox, name: str) -> bool:
@@ -49,6 +49,29 @@ def crux(box: Sandbox) -> bool:
     return not differ
 
 
+def evalplus(box: Sandbox) -> bool:
+    """Qwen2.5-Coder-1.5B base on HumanEval+ and MBPP+."""
+    unexplained = 0
+    for suite in PLUS:
+        counts: Counter[str] = Counter()
+        for problem, answer, passed in plus(suite):
+            ours = judge_one(box, problem, answer, Judge(memory_mb=2048))
+            counts["theirs"] += passed
+            counts["strict"] += ours.strict == "passed"
+            if (ours.strict == "passed") != passed:
+                why = next(
+                    (rule for rule, tasks in PLUS_EXPLANATIONS.items() if problem.problem in tasks), "?"
+                )
+                counts["differ"] += 1
+                unexplained += why == "?"
+                print(
+                    f"  {problem.problem}: theirs {passed}, here {ours.strict} ({ours.detail}): {why}",
+                    flush=True,
+                )
+        print(f"{suite}: {', '.join(f'{key} {count}' for key, count in counts.items())}", flush=True)
+    return not unexplained
+
+
 def wizard(box: Sandbox) -> bool:
     """WizardCoder-33B on HumanEval: 131 of 164."""
     known = {problem.problem: problem for problem in published("humaneval", imports=False)}
@@ -60,7 +83,7 @@ def wizard(box: Sandbox) -> bool:
 
 def main() -> int:
     """Replay the sets named on the command line, or all of them."""
-    others = {"cruxeval": crux, "wizardcoder": wizard}
+    others = {"cruxeval": crux, "wizardcoder": wizard, "evalplus": evalplus}
     names = sys.argv[1:] or [*others, "js", "php", "sh", "cs", "java", "cpp", "ts"]
     with Sandbox(Limits(cpu_seconds=3.0)) as box:
         agreed = [others[name](box) if name in others else language(box, name) for name in names]

@@ -57,6 +57,28 @@ def explained(replay, ours):
     return next((name for name, why in EXPLANATIONS.items() if passed and why(replay)), "?")
 
 
+PLUS = {"humaneval-plus": "humaneval", "mbpp-plus-v0.1.0": "mbpp"}
+"""Suites of EvalPlus, and the folder of Qwen2.5-Coder-1.5B's completions of them."""
+
+PLUS_EXPLANATIONS = {
+    "sets": ("Mbpp/2", "Mbpp/232", "Mbpp/249", "Mbpp/579"),
+    "large_output": ("Mbpp/255",),
+}
+"""Tasks whose verdicts may differ, by rule id: a later EvalPlus compares these outputs as sets; one result is
+larger than what crosses the border between program and test."""
+
+
+def plus(suite):
+    """Each problem of a suite of EvalPlus with its one completion, and whether EvalPlus 0.3 let it pass."""
+    folder = SHARED / "data/eval/samples-qwen2.5-coder-1.5b-base/evalplus" / PLUS[suite]
+    theirs = json.loads(gzip.decompress((folder / "generated_eval_results.json.gz").read_bytes()))["eval"]
+    known = {problem.problem: problem for problem in published(suite)}
+    for line in gzip.decompress((folder / "generated.jsonl.gz").read_bytes()).splitlines():
+        row = json.loads(line)
+        task = row["task_id"]
+        yield known[task], row["completion"], theirs[task][0]["plus_status"] == "pass"
+
+
 def wizardcoder():
     """WizardCoder-33B's 164 published completions of HumanEval by task: 131 pass, as published (79.9 %)."""
     folder = zipfile.ZipFile(SHARED / "data/eval/samples-wizardcoder-33b" / WIZARD)
