@@ -127,7 +127,7 @@ class Index:
         if n == self.ngram:
             shared, problem = (gram := words.between(first, n)), self._grams.get(gram)
         else:
-            shared, problem = (core := _core(raw.decode("utf-8", "replace"))), self._strings.get(core)
+            shared, problem = (core := _squeezed(raw)), self._strings.get(core)
         return Hit(problem, shared) if problem is not None else None
 
 
@@ -215,6 +215,9 @@ def _core(text: str) -> str:
     words = split(text.encode())
     if not len(words.starts):
         return ""
-    core = text.encode()[int(words.starts[0]) : int(words.ends[-1])].decode("utf-8", "replace")
-    lowered = re.sub(r"[A-Z]+", lambda match: match[0].lower(), core)
-    return re.sub(r"\s+", " ", lowered)
+    return _squeezed(text.encode()[int(words.starts[0]) : int(words.ends[-1])])
+
+
+def _squeezed(core: bytes) -> str:
+    """The same of bytes that begin and end with a word; a hostile text has a hundred thousand of them."""
+    return " ".join(core.lower().decode("utf-8", "replace").split())

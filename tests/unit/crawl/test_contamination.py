@@ -80,6 +80,11 @@ def test_texts_larger_than_a_chunk_are_searched_to_their_ends() -> None:
     assert [hit is not None for hit in hits] == [False, True, True]
 
 
+def test_a_megabyte_of_near_misses_is_looked_through() -> None:
+    index = Index([Protected("p", "y = return x")])
+    assert list(index.search(["y return x " * 100_000])) == [None]
+
+
 def test_counting_and_the_alphabet_are_nobodys_secret() -> None:
     index = Index([Protected("mbpp/265", "list_slice('a b c d e f g h i j k l'.split(), 3) == [0, 1]")])
     assert list(index.search(["table = 'a b c d e f g h i j k l m n o p'.split()"])) == [None]
