@@ -32,6 +32,9 @@ SPAN = pa.struct(
 )
 """Where a file's own text stands in its document: ``document[start:end]``, in Unicode characters."""
 
+EVIDENCE = pa.struct([pa.field(name, TEXT, nullable=False) for name in ("source", "where", "license")])
+"""What says which licence a file is under: the kind of source, its path, the SPDX expression."""
+
 _DOCUMENT = {
     "id": TEXT,
     "repo": TEXT,
@@ -75,6 +78,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         sha256=TEXT,
         bytes=pa.int64(),
         lines=pa.int32(),
+    ),
+    "licenses": _table(
+        repo=TEXT,
+        path=TEXT,
+        license=(TEXT,),
+        state=TEXT,
+        evidence=pa.list_(pa.field("element", EVIDENCE, nullable=False)),
     ),
     "signals": _table(
         repo=TEXT,
@@ -129,6 +139,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         imports=pa.list_(pa.field("element", TEXT, nullable=False)),
         declares=(TEXT,),
     ),
+    "hits": _table(repo=TEXT, path=TEXT, problem=TEXT, words=TEXT, start=pa.int64(), end=pa.int64()),
     "documents": _table(**_DOCUMENT),
     "corpus": _table(**_DOCUMENT),
     "edges": _table(repo=TEXT, importer=TEXT, imported=TEXT),

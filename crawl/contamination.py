@@ -49,10 +49,12 @@ class Protected(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """What a text shares with a problem."""
+    """What a text shares with a problem, and where: ``text[start:end]``, in characters."""
 
     problem: str
     words: str
+    start: int
+    end: int
 
 
 class Words(NamedTuple):
@@ -111,7 +113,7 @@ class Index:
         joined = b"\n".join(chunk)
         words = split(joined)
         limits = np.cumsum([len(text) + 1 for text in chunk])
-        found: list[tuple[int, Hit] | None] = [None] * len(chunk)
+        found: list[tuple[int, int, str, str] | None] = [None] * len(chunk)
         for n, runs in _runs(words.hashes, max(self._tables, default=0)):
             for first in self._tables[n].among(runs) if n in self._tables else ():
                 start, end = int(words.starts[first]), int(words.ends[first + n - 1])
@@ -119,16 +121,25 @@ class Index:
                 earlier = found[text]
                 if end > limits[text] or (earlier is not None and earlier[0] <= start):
                     continue
-                if hit := self._exactly(words, int(first), n, joined[start:end]):
-                    found[text] = (start, hit)
-        return [hit and hit[1] for hit in found]
+                if shared := self._exactly(words, int(first), n, joined[start:end]):
+                    found[text] = (start, end, *shared)
+        begins = [0, *limits]
+        return [hit and _hit(chunk[text], int(begins[text]), *hit) for text, hit in enumerate(found)]
 
-    def _exactly(self, words: Words, first: int, n: int, raw: bytes) -> Hit | None:
+    def _exactly(self, words: Words, first: int, n: int, raw: bytes) -> tuple[str, str] | None:
+        """The problem and what it shares, if the hashes did not lie."""
         if n == self.ngram:
             shared, problem = (gram := words.between(first, n)), self._grams.get(gram)
         else:
             shared, problem = (core := _squeezed(raw)), self._strings.get(core)
-        return Hit(problem, shared) if problem is not None else None
+        return (problem, shared) if problem is not None else None
+
+
+def _hit(text: bytes, begins: int, start: int, end: int, problem: str, shared: str) -> Hit:
+    """A hit in bytes of a chunk as one in characters of its text."""
+    before = len(text[: start - begins].decode("utf-8", "replace"))
+    within = len(text[start - begins : end - begins].decode("utf-8", "replace"))
+    return Hit(problem, shared, before, before + within)
 
 
 def split(text: bytes) -> Words:

@@ -25,7 +25,7 @@ import polars as pl
 import corpus
 import passes
 import schemas
-from crawl import encodings, languages, licenses
+from crawl import encodings, evidence, languages
 from crawl.config import Fetch
 from crawl.sources import SOURCES, cache_folder
 from crawl.sources.entry import BadRepo, Caps, Entry, OutOfReach, Repo, printable, tidy
@@ -63,8 +63,16 @@ def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, worke
         return out.seal(traffic=traffic)
 
 
-def read_repo(repo: Repo, entries: Iterable[Entry]) -> tuple[pl.DataFrame, list[RejectRow]]:
-    """The files of a repo as rows, and a reject for every entry that is no source text.
+class Read(NamedTuple):
+    """What a repo holds: rows of ``files`` and ``licenses``, and a reject for all that is no source text."""
+
+    files: pl.DataFrame
+    licenses: pl.DataFrame
+    rejects: list[RejectRow]
+
+
+def read_repo(repo: Repo, entries: Iterable[Entry]) -> Read:
+    """The files of a repo, each with its language and its licence.
 
     Raises:
         BadRepo: From ``entries``: nothing of the repo is kept.
@@ -72,23 +80,29 @@ def read_repo(repo: Repo, entries: Iterable[Entry]) -> tuple[pl.DataFrame, list[
     found = _sort(entries)
     top = _top_directory([*found.files, *found.rejected_paths()]) if repo.source in _PACKED else ""
     settled = languages.settle({path: file.candidates for path, file in found.files.items()})
-    directories = licenses.by_directory({path.removeprefix(top): text for path, text in found.notes.items()})
-    rows = []
+    said = evidence.gather({path.removeprefix(top): text for path, text in found.notes.items()}, repo.license)
+    rows, licensed = [], []
     for path, file in sorted(found.files.items()):
         if language := settled[path]:
-            rows.append(_row(repo, path.removeprefix(top), file, language, directories))
+            inner = path.removeprefix(top)
+            verdict = evidence.of(inner, file.text, said)
+            rows.append(_row(repo, inner, file, language, verdict.license))
+            stated = [one._asdict() for one in verdict.evidence]
+            licensed.append((repo.repo, inner, verdict.license, verdict.state, stated))
         else:
             found.rejected.append((path, "no_language", None, file.size))
     rejected = [
         (f"{repo.repo}:{path.removeprefix(top) if tidy(path) else path}", reason, detail, 1, size)
         for path, reason, detail, size in found.rejected
     ]
-    return pl.DataFrame(rows, schema=_COLUMNS, orient="row"), rejected
+    files = pl.DataFrame(rows, schema=_COLUMNS, orient="row")
+    return Read(files, pl.DataFrame(licensed, schema=_LICENSES, orient="row"), rejected)
 
 
 _PACKED = ("pypi", "npm", "debian", "archive")
 
 _COLUMNS = pl.DataFrame(schemas.SCHEMAS["files"].empty_table()).schema
+_LICENSES = pl.DataFrame(schemas.SCHEMAS["licenses"].empty_table()).schema
 
 
 class _File(NamedTuple):
@@ -122,7 +136,7 @@ def _sort(entries: Iterable[Entry]) -> _Contents:
             found.rejected.append((path or printable(entry.path), *reason, entry.size))
             continue
         seen.add(path.lower())
-        if licenses.is_license_file(path):
+        if evidence.is_evidence(path):
             found.notes[path] = entry.data[:100_000].decode("utf-8", "replace")
         read = _read(path, entry.data)
         if isinstance(read, _File):
@@ -160,8 +174,7 @@ def _read(path: str, data: bytes) -> _File | tuple[str, str | None]:
     return _File(decoded.text, decoded.encoding, options, hashlib.sha256(data).hexdigest(), len(data))
 
 
-def _row(repo: Repo, path: str, file: _File, language: str, directories: dict[str, str]) -> tuple[Any, ...]:
-    license_ = licenses.of_header(file.text) or licenses.nearest(path, directories, repo.license)
+def _row(repo: Repo, path: str, file: _File, language: str, license_: str | None) -> tuple[Any, ...]:
     lines = file.text.count("\n") + (not file.text.endswith("\n") and file.text != "")
     head = (repo.repo, path, repo.revision, language, license_, repo.stars)
     return (*head, file.encoding, file.text, file.sha256, file.size, lines)
@@ -192,14 +205,14 @@ def _read_unit(
         if unit in failed:
             raise failed[unit]
         entries = _Counted(SOURCES[repo.source].entries(repo, cache, caps))
-        frame, rejected = read_repo(repo, entries)
+        read = read_repo(repo, entries)
         came_in = entries.count
     except (BadRepo, OutOfReach) as failure:
         log.warning("%s: %s (%s)", repo.repo, failure.reason, failure.detail)
-        frame = pl.DataFrame(schema=_COLUMNS)
         rejected = [(repo.repo, failure.reason, failure.detail, 1, repo.bytes or 0)]
+        read = Read(pl.DataFrame(schema=_COLUMNS), pl.DataFrame(schema=_LICENSES), rejected)
         came_in = 1
-    rows = {"": frame, "rejects": corpus.rejects(rejected, VERB)}
+    rows = {"": read.files, "rejects": corpus.rejects(read.rejects, VERB), "licenses": read.licenses}
     out.write(unit, rows, came_in=came_in)
 
 

@@ -127,8 +127,11 @@ def candidates(path: str, text: str) -> tuple[str, ...]:
     if extension is not None and extension not in _AMBIGUITIES:
         by_extension = _EXTENSIONS[extension]
         by_interpreter = _interpreter(text)
-        # A polyglot's first line may name sh; any other interpreter knows better than the extension.
-        return (by_extension if by_interpreter in (None, "shell") else by_interpreter,)
+        # A polyglot's first line may name sh, and a literate script's the language that it is written in;
+        # any other interpreter knows better than the extension.
+        if by_interpreter in (None, "shell") or by_extension.startswith("literate-"):
+            return (by_extension,)
+        return (by_interpreter,)
     for pattern, key in _PATTERNS:
         if fnmatch.fnmatchcase(name, pattern):
             return (key,)

@@ -76,18 +76,21 @@ def screen_shard(
         protected.path, protected.digest, settings.ngram, settings.shortest, tuple(settings.allow)
     )
     hits = index.search(text for row in rows for text in texts_of(row["text"], row["files"]))
+    found_hits: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     rejects: list[Reject] = []
     for row in rows:
-        verdicts = {
-            span["path"]: judge(next(hits), _parse_of(parses, row["repo"], span["path"]), settings)
-            for span in row["files"]
-        }
+        verdicts: dict[str, Rejected | None] = {}
+        for span in row["files"]:
+            hit, path = next(hits), span["path"]
+            found_hits += [{"repo": row["repo"], "path": path, **hit._asdict()}] if hit else []
+            verdicts[path] = judge(hit, _parse_of(parses, row["repo"], path), settings)
         clean, dropped = screen(row, verdicts)
         rejects += dropped
         kept += [clean] if clean is not None else []
     files_in = sum(len(row["files"]) for row in rows)
-    tables = {"": _table(kept), "rejects": corpus.rejects(rejects, "crawl screen")}
+    hit_rows = pa.Table.from_pylist(found_hits, schema=SCHEMAS["hits"])
+    tables = {"": _table(kept), "rejects": corpus.rejects(rejects, "crawl screen"), "hits": hit_rows}
     out.write(unit, tables, came_in=files_in, went_out=sum(len(row["files"]) for row in kept))
 
 

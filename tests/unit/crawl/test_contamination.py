@@ -39,12 +39,30 @@ def test_a_text_is_hit_exactly_if_it_shares_n_words_in_a_row(
 
 def test_the_first_shared_words_are_named_with_their_problem() -> None:
     index = Index([Protected("one", "aa bb cc dd"), Protected("two", "KK,\nLL + mm")], ngram=3)
-    assert list(index.search(["x kk ll MM aa bb cc dd", "aa bb", ""])) == [Hit("two", "kk ll mm"), None, None]
+    assert list(index.search(["x kk ll MM aa bb cc dd", "aa bb", ""])) == [
+        Hit("two", "kk ll mm", 2, 10),
+        None,
+        None,
+    ]
+
+
+def test_a_hit_says_where_it_stands_in_characters() -> None:
+    texts = ["zz zz", "ééé Un\tvu,wo xi", "é\nun vu wo xi"]
+    hits = list(Index([Protected("p", "un vu wo xi")], ngram=4).search(texts))
+    assert [hit and texts[n][hit.start : hit.end] for n, hit in enumerate(hits)] == [
+        None,
+        "Un\tvu,wo xi",
+        "un vu wo xi",
+    ]
 
 
 def test_words_of_two_texts_are_not_read_together() -> None:
     index = Index([Protected("p", "un vu wo xi")], ngram=4)
-    assert list(index.search(["un vu", "wo xi", "un vu\nwo xi"])) == [None, None, Hit("p", "un vu wo xi")]
+    assert list(index.search(["un vu", "wo xi", "un vu\nwo xi"])) == [
+        None,
+        None,
+        Hit("p", "un vu wo xi", 0, 11),
+    ]
 
 
 def test_a_short_string_must_match_with_what_is_between_its_words() -> None:

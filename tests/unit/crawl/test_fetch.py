@@ -50,7 +50,7 @@ def test_every_entry_becomes_a_row_or_one_reject() -> None:
         entry("x-1.0/data.json", b"version https://git-lfs.github.com/spec/v1\n"),
         entry("x-1.0/../../evil.py"),
     ]
-    files, rejected = read_repo(REPO, entries)
+    files, _, rejected = read_repo(REPO, entries)
     assert files.select("path", "license").rows() == [
         ("a.py", "MIT"),
         ("deep/b.py", "MIT"),
@@ -74,15 +74,15 @@ def test_every_entry_becomes_a_row_or_one_reject() -> None:
 
 
 def test_a_row_says_what_its_bytes_were() -> None:
-    files, _ = read_repo(REPO, [entry("a.py", "é = 1\r\nb\n".encode("utf-16"))])
+    files, *_ = read_repo(REPO, [entry("a.py", "é = 1\r\nb\n".encode("utf-16"))])
     row = files.row(0, named=True)
     assert (row["text"], row["encoding"], row["bytes"], row["lines"]) == ("é = 1\r\nb\n", "utf-16", 20, 2)
 
 
 def test_only_a_directory_that_holds_everything_is_dropped_from_paths() -> None:
-    files, _ = read_repo(REPO, [entry("a/x.py"), entry("a/y.py")])
+    files, *_ = read_repo(REPO, [entry("a/x.py"), entry("a/y.py")])
     assert files["path"].to_list() == ["x.py", "y.py"]
-    files, _ = read_repo(REPO, [entry("a/x.py"), entry("b/y.py")])
+    files, *_ = read_repo(REPO, [entry("a/x.py"), entry("b/y.py")])
     assert files["path"].to_list() == ["a/x.py", "b/y.py"]
 
 
@@ -127,9 +127,9 @@ def test_what_came_in_goes_out_or_is_rejected(listed: Path, tmp_path: Path) -> N
 def test_a_file_that_gets_lost_shows_in_the_account(
     listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forgetful(repo: Repo, entries: Iterable[Entry]) -> tuple[pl.DataFrame, list[fetch.RejectRow]]:
-        frame, rejected = read_repo(repo, entries)
-        return frame.head(-1), rejected
+    def forgetful(repo: Repo, entries: Iterable[Entry]) -> fetch.Read:
+        read = read_repo(repo, entries)
+        return read._replace(files=read.files.head(-1))
 
     monkeypatch.setattr(fetch, "read_repo", forgetful)
     counts = fetched(listed, tmp_path / "files").counts

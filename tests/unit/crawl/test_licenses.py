@@ -6,7 +6,7 @@ import pytest
 
 from crawl import licenses
 from crawl.config import PERMISSIVE
-from crawl.licenses import by_directory, is_license_file, nearest, of_file, of_header, permits
+from crawl.licenses import is_license_file, of_file, of_header, permits
 
 GPL = """/* This program is free software; you can redistribute it and/or modify
  * it under the terms of the GNU General Public License as published by
@@ -53,14 +53,6 @@ def test_license_files_are_known_by_name(name: str) -> None:
     assert is_license_file(f"a/{name}")
     assert not is_license_file("a/licensing.py")
     assert not is_license_file("a/license.py")
-
-
-def test_the_nearest_directory_speaks_for_a_file_and_the_list_for_the_top() -> None:
-    found = by_directory({"LICENSE": GPL, "vendor/x/LICENSE": MIT, "empty/COPYING": "all mine"})
-    assert found == {".": "GPL-2.0-or-later", "vendor/x": "MIT"}
-    assert nearest("vendor/x/deep/a.py", found, None) == "MIT"
-    assert nearest("empty/a.py", found, None) == "GPL-2.0-or-later"
-    assert nearest("empty/a.py", found, "ISC") == "ISC"
 
 
 @pytest.mark.parametrize(

@@ -56,5 +56,5 @@ def test_the_share_of_errors_is_judged_by_the_limit_of_the_language() -> None:
 
 
 def test_contamination_is_the_reason_of_a_file_that_is_broken_too() -> None:
-    rejected = judge(Hit("humaneval/0", "a b c"), Parse("python", 1.0), Screen())
+    rejected = judge(Hit("humaneval/0", "a b c", 0, 5), Parse("python", 1.0), Screen())
     assert rejected == Rejected("contaminated", "humaneval/0: a b c")
