@@ -209,7 +209,7 @@ def _read_unit(
         came_in = entries.count
     except (BadRepo, OutOfReach) as failure:
         log.warning("%s: %s (%s)", repo.repo, failure.reason, failure.detail)
-        rejected = [(repo.repo, failure.reason, failure.detail, 1, repo.bytes or 0)]
+        rejected: list[RejectRow] = [(repo.repo, failure.reason, failure.detail, 1, repo.bytes or 0)]
         read = Read(pl.DataFrame(schema=_COLUMNS), pl.DataFrame(schema=_LICENSES), rejected)
         came_in = 1
     rows = {"": read.files, "rejects": corpus.rejects(read.rejects, VERB), "licenses": read.licenses}

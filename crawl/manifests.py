@@ -85,7 +85,8 @@ def _of_json(text: str) -> Iterable[Any]:
     license_ = table.get("license", table.get("licenses"))
     several = license_ if isinstance(license_, list) else [license_]
     names = [one.get("type", one.get("name")) if isinstance(one, dict) else one for one in several]
-    return [" OR ".join(names)] if len(names) > 1 and all(isinstance(name, str) for name in names) else names
+    texts = [name for name in names if isinstance(name, str)]
+    return [" OR ".join(texts)] if len(texts) == len(names) else []
 
 
 def _of_cargo(text: str) -> Iterable[Any]:
