@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeAlias, TypeVar
 
+from printable import log_to_stderr
 from refusal import Refusal
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def pool(workers: int) -> ProcessPoolExecutor:
     # Not fork: polars and torch hold threads and locks that a forked child would wait for.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
 
 
 def outcomes(
@@ -165,5 +166,7 @@ def end_with(parent: Parent | None) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _begin() -> None:
+    """What every worker does first."""
+    log_to_stderr("WARNING")
     end_with(multiprocessing.parent_process())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 UNSEEN = re.compile(
@@ -17,6 +18,20 @@ def visible(text: str) -> str:
     'a\\\\x1b[2J\\\\u202eb'
     """
     return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class _Visible(logging.Formatter):
+    """Names of crawled files stand in what is logged, and a terminal would obey the escapes in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+def log_to_stderr(level: str) -> None:
+    """Print what is logged from this level on, with the time, if nobody else has it printed already."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Visible("%(asctime)s %(message)s", datefmt="[%X]"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def storable(text: str) -> str:

@@ -26,7 +26,7 @@ from cyclopts.config import Dict
 
 from executors import config
 from executors.config import Kind
-from printable import visible
+from printable import log_to_stderr, visible
 from refusal import VERSION, Refusal
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def stage(name: str, about: str) -> App:
         phase: Annotated[str | None, Parameter(help="Which of the verb's phases in the run file.")] = None,
         executor: Annotated[Kind | None, Parameter(help="Who runs the passes: docs/executors.md.")] = None,
     ) -> None:
-        progress = logging.StreamHandler()
-        progress.setFormatter(_Visible("%(asctime)s %(message)s", datefmt="[%X]"))
-        logging.basicConfig(level="INFO", handlers=[progress])
+        log_to_stderr("INFO")
         for chatty in ("httpx", "httpcore", "datasets", "transformers", "filelock"):
             logging.getLogger(chatty).setLevel("WARNING")
         try:
@@ -82,13 +80,6 @@ def stage(name: str, about: str) -> App:
             print(visible(closing(result)), file=sys.stderr)
 
     return app
-
-
-class _Visible(logging.Formatter):
-    """Names of crawled files stand in what is logged, and a terminal would obey the escapes in them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
 
 
 def _disk_trouble(error: Exception) -> str | None:

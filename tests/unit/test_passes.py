@@ -1,5 +1,6 @@
 """A pass runs every unit once, in any number of processes, and one failure stops no other unit."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -39,6 +40,23 @@ def test_a_failing_unit_is_raised_after_the_others_have_finished(tmp_path: Path)
 def test_a_worker_that_is_killed_ends_in_one_line_of_advice(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="fewer --workers"):
         passes.each(partial(touch, tmp_path), ["a", "killed", "b"], label="touch", workers=2)
+
+
+def warn(unit: str) -> None:
+    logging.getLogger("crawl").warning("%s is odd", unit)
+
+
+def test_what_workers_warn_of_is_told_without_escapes() -> None:
+    script = (
+        "import passes; from tests.unit.test_passes import warn\n"
+        "if __name__ == '__main__':\n"
+        "    passes.each(warn, ['a\\x1b[2J', 'b'], label='warn', workers=2)\n"
+    )
+    root = Path(passes.__file__).parent
+    told = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert r"a\x1b[2J is odd" in told.stderr and "\x1b" not in told.stderr
 
 
 def test_no_units_is_no_work(tmp_path: Path) -> None:
