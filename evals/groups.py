@@ -44,19 +44,22 @@ _count = itertools.count()
 
 
 class Group:
-    """The control groups of one slot, made now; ``remove`` takes them away with whatever is in them.
+    """The control groups of one slot; ``remove`` takes them away with whatever is in them.
+
+    Args:
+        made: False makes none, where the slot's processes are not ours to put there.
 
     Attributes:
         controllers: What it counts: memory, cpuacct or cpu, pids, each with its version.
         files: Open files by what the slot does with them; ``join`` has several.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, made: bool = True) -> None:
         self.controllers: list[str] = []
         self.files: dict[str, list[int]] = {}
         self._folders: list[Path] = []
         name = f"fathom-{os.getpid()}-{next(_count)}"
-        for version, controller, base in _bases():
+        for version, controller, base in _bases() if made else ():
             if not self.files.keys() & _FILES[version][controller].keys():
                 with contextlib.suppress(OSError):
                     self._make(base / name, version, controller)

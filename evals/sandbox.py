@@ -186,7 +186,9 @@ class Sandbox:
         run = replace(allowed, open_files=open_files)
         stages = [_compiler(run) for _ in commands[:-1]] + [run]
         files: dict[str, bytes | Path] = {runtimes.runtime(language).source: text, **(beside or {})}
-        warm = self._compilers.compile(program, language, options, beside or {})
+        warm = None
+        if not self._tiers[0].stream:  # a warm compiler's own line is an open file
+            warm = self._compilers.compile(program, language, options, beside or {})
         if warm is not None and warm.status != 0:
             return not_compiled(warm.status, warm.message, warm.cpu_seconds, warm.wall_seconds)
         if warm is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
 import subprocess
@@ -45,14 +46,15 @@ class Slot:
             raise Unavailable(reason)
         self._control, theirs = socket.socketpair()
         self._folder = _folder(view) if tier.folder else None
-        self.group = Group()
+        self._stream = tier.stream
+        self.group = Group(made=not tier.stream)
         files = self.group.files
         self.process = subprocess.Popen(
-            tier.command(view),
+            tier.command(view, self._folder or ""),
             stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
+            stdout=theirs.fileno() if tier.stream else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ if tier.stream else {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"},
             cwd="/",
             pass_fds=[file for use in files.values() for file in use],
             start_new_session=True,  # Ctrl-C is for the harness, which then closes the slot
@@ -80,7 +82,12 @@ class Slot:
 
     def send(self, request: dict[str, Any], files: Sequence[int]) -> None:
         """Hand over a job without waiting for its end."""
-        socket.send_fds(self._control, [json.dumps(request).encode()], files)
+        if not self._stream:
+            socket.send_fds(self._control, [json.dumps(request).encode()], files)
+            return
+        texts = [os.pread(file, os.fstat(file).st_size, 0) for file in files]
+        line = json.dumps(request | {"sizes": list(map(len, texts))}).encode() + b"\n"
+        self._control.sendall(b"".join([line, *texts]))
 
     def close(self) -> None:
         """End the slot and all that runs in it."""

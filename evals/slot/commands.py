@@ -7,7 +7,6 @@ beside the program.  The word that a test says at its end is never known to this
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,7 @@ from typing import Any
 from evals.slot import directory, job, watch
 
 
-def run(
-    request: dict[str, Any], files: list[int], slot: job.Slot, control: socket.socket, null: int
-) -> dict[str, Any]:
+def run(request: dict[str, Any], files: list[int], slot: job.Slot, control: int, null: int) -> dict[str, Any]:
     """What became of each command, up to the first that did not end with status 0."""
     channel = files.pop() if request.get("channel") else None
     done: list[dict[str, Any]] = []
@@ -45,11 +42,9 @@ def _make_executable(place: str) -> None:
 
 def _write(name: str, file: int) -> None:
     """The harness's file under its name here; it is closed."""
-    copy = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    while os.sendfile(copy, file, None, 1 << 20):
-        pass
-    os.close(copy)
-    os.close(file)
+    with os.fdopen(file, "rb") as given, open(name, "xb") as copy:  # noqa: PTH123  (a descriptor)
+        while block := given.read(1 << 20):
+            copy.write(block)
 
 
 def _step(
@@ -57,7 +52,7 @@ def _step(
     environment: dict[str, str],
     limits: job.Limits,
     slot: job.Slot,
-    control: socket.socket,
+    control: int,
     null: int,
     channel: int | None,
 ) -> dict[str, Any]:
@@ -78,7 +73,7 @@ def _step(
         [child],
         limits,
         {name: read for name, (read, _) in pipes.items()},
-        control=control.fileno(),
+        control=control,
         slot=slot,
     )
     said = {name: data.decode("utf-8", "replace") for name, data in outcome.said.items()}

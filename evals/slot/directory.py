@@ -82,7 +82,7 @@ def clear(folder: str) -> None:
     base = Path(folder)
     with contextlib.suppress(OSError):  # where its owner is somebody else, programs cannot have changed it
         base.chmod(stat.S_IRWXU)
-        for name in os.listxattr(folder):
+        for name in os.listxattr(folder) if hasattr(os, "listxattr") else ():  # macOS has none in Python
             os.removexattr(folder, name)
     while entries := list(base.iterdir()):
         for entry in entries:

@@ -92,6 +92,8 @@ class Slot:
     """What a child installs against system calls (``seccomp.build``)."""
     rules: int = -1
     """Descriptor of what it restricts itself to (``landlock.ruleset``)."""
+    identity: int | None = None
+    """Whom a child becomes, where the slot itself has stayed root."""
     group: Group = field(default_factory=Group)
     """Where the kernel counts what jobs use."""
     address_space: int = 0
@@ -182,6 +184,8 @@ def _take(places: dict[int, int], slot: Slot, bounds: list[tuple[int, int]]) -> 
         _be_the_first_to_go(slot.proc)
     if slot.rules >= 0:
         landlock.restrict(slot.rules)
+    if slot.identity is not None:
+        kernel.become(slot.identity)
     for place, given in places.items():
         os.dup2(given, _ASIDE + place)
     os.closerange(0, _ASIDE)
@@ -206,7 +210,6 @@ def _bounds(slot: Slot, limits: Limits) -> list[tuple[int, int]]:
         "RLIMIT_CPU": math.ceil(limits.cpu_seconds) + 2,
         "RLIMIT_FSIZE": limits.disk_bytes,
         "RLIMIT_MEMLOCK": 0,
-        "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_NOFILE": limits.open_files,
     }
     if slot.alone:  # elsewhere it would count the user's other processes
@@ -215,7 +218,14 @@ def _bounds(slot: Slot, limits: Limits) -> list[tuple[int, int]]:
         values["RLIMIT_NPROC"] = others + limits.processes
     if slot.address_space:
         values["RLIMIT_AS"] = slot.address_space + limits.memory_bytes
-    return [(getattr(resource, name), value) for name, value in values.items() if hasattr(resource, name)]
+    known = {getattr(resource, name): value for name, value in values.items() if hasattr(resource, name)}
+    return [(limit, _allowed(limit, value)) for limit, value in known.items()]
+
+
+def _allowed(limit: int, value: int) -> int:
+    """A limit that is already lower, as in some containers, cannot be raised."""
+    _, hard = resource.getrlimit(limit)
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 def _describe(error: BaseException) -> str:

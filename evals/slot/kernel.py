@@ -81,6 +81,14 @@ def pivot_root(new: str) -> None:
     os.chdir("/")
 
 
+def become(identity: int) -> None:
+    """Leave root for a uid and gid, for good, but keep one's files in /proc."""
+    os.setgroups([])
+    os.setresgid(identity, identity, identity)
+    os.setresuid(identity, identity, identity)
+    set_dumpable()
+
+
 def die_with_parent() -> None:
     """Be killed when the parent ends.  Any later change of identity cancels it."""
     _set(_PR_SET_PDEATHSIG, 9)

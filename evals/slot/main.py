@@ -1,7 +1,6 @@
 """The slot's life: walls, warm-up, then one job after another until the harness goes away.
 
-The harness speaks over a Unix socket that the slot finds as its standard input: one JSON line a request,
-the texts as open files beside it, one JSON line a reply.  No job ever holds that socket.
+The harness speaks over a line that the slot finds as its standard input (``control``).  No job ever holds it.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from evals.slot import commands, directory, job, kernel, processes, walls, watch
+from evals.slot.control import Control
 from evals.slot.group import Group
 from evals.slot.room import NoWalls
 
@@ -34,41 +34,30 @@ WARM = (
 asyncio, logging and unittest, which few programs use, would add a third to the price of a fork."""
 
 
-MOST_FILES = 16
-"""Open files that may come with a request."""
-
-
 def main() -> None:
     """Serve jobs on standard input until it closes."""
-    control = socket.socket(fileno=os.dup(0))
+    control = Control()
     null = os.open(os.devnull, os.O_RDWR)
     for place in (0, 1, 2):
         os.dup2(null, place)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    asked = json.loads(control.makefile("r").readline())
+    asked = control.first()
     try:
         group = Group(asked["group"])
         group.join()
         entered = replace(walls.enter(asked, control.fileno()), group=group)
     except NoWalls as reason:
-        return _answer(control, {"refused": str(reason)})
+        return control.answer({"refused": str(reason)})
     try:
         slot = _warm_up(asked, entered)
-        _answer(control, {"ready": True})
-        while True:
-            message, files, _, _ = socket.recv_fds(control, 1 << 16, MOST_FILES)
-            if not message:
-                return None
-            do = commands.run if asked["commands"] else _do
-            _answer(control, do(json.loads(message), files, slot, control, null))
+        control.answer({"ready": True})
+        do = commands.run if asked["commands"] else _do
+        while (received := control.receive()) is not None:
+            control.answer(do(*received, slot, control.fileno(), null))
     except BaseException:
         with contextlib.suppress(OSError):
-            _answer(control, {"broken": traceback.format_exc()})
+            control.answer({"broken": traceback.format_exc()})
     return None
-
-
-def _answer(control: socket.socket, reply: dict[str, Any]) -> None:
-    control.sendall(json.dumps(reply).encode() + b"\n")
 
 
 def _warm_up(asked: dict[str, Any], slot: job.Slot) -> job.Slot:
@@ -88,15 +77,13 @@ def _warm_up(asked: dict[str, Any], slot: job.Slot) -> job.Slot:
     return replace(slot, address_space=processes.address_space(slot.proc))
 
 
-def _do(
-    request: dict[str, Any], files: list[int], slot: job.Slot, control: socket.socket, null: int
-) -> dict[str, Any]:
+def _do(request: dict[str, Any], files: list[int], slot: job.Slot, control: int, null: int) -> dict[str, Any]:
     """One job: start its children, wait for the end, say what became of it."""
     limits = job.Limits(**request["limits"])
     with directory.empty(limits.disk_bytes, limits.disk_files, slot.folder):
         slot.group.begin(limits.memory_bytes + limits.disk_bytes, limits.processes)
         children, sources, mark = _start(files, slot, limits, null)
-        outcome = watch.until_done(children, limits, sources, control=control.fileno(), slot=slot)
+        outcome = watch.until_done(children, limits, sources, control=control, slot=slot)
     verdict, detail = judge(outcome, mark, children, limits)
     return {
         "verdict": verdict,

@@ -35,6 +35,11 @@ _PROC_FLAGS = kernel.NOSUID | kernel.NODEV | kernel.NOEXEC
 _BUILD_SITE = "/tmp"  # noqa: S108  (exists everywhere; covered by our own tmpfs in our own namespace)
 
 
+def new_identity() -> int:
+    """A uid that belongs to nobody, whatever runs beside."""
+    return FIRST_HIGH_ID + int.from_bytes(os.urandom(3), "big")
+
+
 class NoWalls(Exception):
     """This machine does not let us build a wall; says which call was refused."""
 

@@ -42,26 +42,29 @@ def enter(asked: Mapping[str, Any], control: int) -> Slot:
     if kind == "none":
         return Slot(folder=f"{asked['folder']}/work")
     try:
-        return _given() if kind == "given" else _landlock(asked, control)
+        return _landlock(asked, control) if kind == "landlock" else _given(apart=kind == "apart")
     except OSError as error:
         raise room.NoWalls(str(error)) from None
 
 
-def _given() -> Slot:
+def _given(*, apart: bool) -> Slot:
     if os.getpid() != 1:
         raise room.NoWalls("the slot is not process 1 of a world of its own")
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    if os.getuid() == 0:
-        _take_identity(room.FIRST_HIGH_ID + os.getppid() + int.from_bytes(os.urandom(2), "big"))
+    identity = room.new_identity() if os.getuid() == 0 else None
+    if identity is not None and apart:
+        os.chown(room.WORK, identity, identity)
+    elif identity is not None:
+        kernel.become(identity)
     kernel.die_with_parent()
-    return Slot(proc=proc, alone=True, exposed=True, filter=Filter(seccomp.build()), folder=room.WORK)
-
-
-def _take_identity(identity: int) -> None:
-    os.setgroups([])
-    os.setresgid(identity, identity, identity)
-    os.setresuid(identity, identity, identity)
-    kernel.set_dumpable()
+    return Slot(
+        proc=proc,
+        alone=True,
+        exposed=True,
+        folder=room.WORK,
+        filter=Filter(seccomp.build()),
+        identity=identity if apart else None,
+    )
 
 
 def _landlock(asked: Mapping[str, Any], control: int) -> Slot:
@@ -70,7 +73,7 @@ def _landlock(asked: Mapping[str, Any], control: int) -> Slot:
     if version < least:
         raise room.NoWalls(f"Landlock ABI {version} where {least} is needed" if version else "no Landlock")
     kernel.bar_capabilities()
-    work, identity = f"{asked['folder']}/work", room.FIRST_HIGH_ID + os.getpid()
+    work, identity = f"{asked['folder']}/work", room.new_identity()
     if is_root:
         for place in (asked["folder"], work):
             os.chown(place, identity, identity)
@@ -82,7 +85,7 @@ def _landlock(asked: Mapping[str, Any], control: int) -> Slot:
     if slot:
         _keep(slot, control, identity if is_root else None, Path(asked["folder"]))
     if is_root:
-        _take_identity(identity)
+        kernel.become(identity)
     _signal_only_below(version)
     _check_alone()
     kernel.adopt_orphans()
@@ -139,7 +142,7 @@ def _keep(slot: int, control: int, identity: int | None, folder: Path) -> None:
     poller.register(os.pidfd_open(slot), select.POLLIN)
     poller.poll()
     if identity is not None:
-        _take_identity(identity)
+        kernel.become(identity)
     with contextlib.suppress(ChildProcessError):
         while True:
             with contextlib.suppress(ProcessLookupError):

@@ -9,6 +9,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,13 @@ SECONDS_IDLE = 2.0
 """Without processor time, and the job counts as one that waits; on a machine with 50 others it gets some."""
 HEADS = {"report": 4096, "output": 4096, "stdout": 1 << 16, "stderr": 1 << 16}
 """Bytes that are kept of what a job says, by where it says it."""
+
+SECONDS_BETWEEN_TRIES = 0.005
+"""To see whether a process has ended, where nothing tells."""
+
+_HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
+_MAXRSS = 1 if sys.platform == "darwin" else 1024
+"""Bytes in a unit of ru_maxrss (getrusage(2))."""
 
 
 @dataclass
@@ -59,22 +67,23 @@ def until_done(
     for file in names:
         os.set_blocking(file, False)
     started = time.monotonic()
-    main = os.pidfd_open(children[-1])
+    main = _end_of(children[-1])
     poller = select.poll()
-    for file in (main, *names):
+    for file in (*names, *([main] if main >= 0 else [])):
         poller.register(file, select.POLLIN)
-    poller.register(control, select.POLLRDHUP)
+    poller.register(control, _HANG_UP)
     first, between = SECONDS_BETWEEN_LOOKS
     next_look = started + first
     try:
         while outcome.stopped is None:
-            ready = dict(poller.poll(max(next_look - time.monotonic(), 0) * 1000))
+            wait = max(next_look - time.monotonic(), 0)
+            ready = dict(poller.poll(1000 * (wait if main >= 0 else min(wait, SECONDS_BETWEEN_TRIES))))
             if control in ready:
                 os._exit(1)
             for file in names.keys() & ready.keys():
                 if not _drain(outcome, file, names[file]):
                     poller.unregister(file)
-            if main in ready:
+            if main in ready or (main < 0 and _reap(outcome, children[-1], os.WNOHANG, children)):
                 break
             now = time.monotonic()
             if outcome.written > limits.output_bytes:
@@ -83,7 +92,8 @@ def until_done(
                 outcome.stopped = _look(outcome, limits, slot, now - started)
                 next_look = now + between
     finally:
-        os.close(main)
+        if main >= 0:
+            os.close(main)
         _clear(outcome, children, slot)
     outcome.wall_seconds = time.monotonic() - started
     for file, name in names.items():
@@ -92,7 +102,7 @@ def until_done(
         os.close(file)
     outcome.cpu_seconds = max(outcome.cpu_seconds, slot.group.cpu_seconds())
     # It may have ended before anybody looked.
-    if outcome.stopped is None and slot.group.is_full():
+    if outcome.stopped is None and (slot.group.is_full() or _was_unseen(outcome, limits, slot)):
         outcome.stopped = "memory"
     if outcome.stopped is None and (outcome.written > limits.output_bytes or _is_full(limits, slot)):
         outcome.stopped = "output_limit"
@@ -137,6 +147,11 @@ def _look(outcome: Outcome, limits: Limits, slot: Slot, seconds: float) -> str |
     return "timeout" if late or cpu > limits.cpu_seconds else None
 
 
+def _was_unseen(outcome: Outcome, limits: Limits, slot: Slot) -> bool:
+    """Whether a process had too much memory where nobody could look while it ran."""
+    return slot.proc < 0 and outcome.memory_bytes > limits.memory_bytes
+
+
 def _is_full(limits: Limits, slot: Slot) -> bool:
     """Whether a job has written too much, where its directory does not bound itself."""
     if slot.folder is None:
@@ -155,10 +170,25 @@ def _clear(outcome: Outcome, children: list[int], slot: Slot) -> None:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.killpg(child, signal.SIGKILL)
         try:
-            pid, status, usage = os.wait4(-1, 0)
+            _reap(outcome, -1, 0, children)
         except ChildProcessError:
             return
+
+
+def _reap(outcome: Outcome, pid: int, options: int, children: list[int]) -> bool:
+    """Wait for a process (-1: any), and add up what it has used; False if it has not ended."""
+    ended, status, usage = os.wait4(pid, options)
+    if ended:
         outcome.cpu_seconds += usage.ru_utime + usage.ru_stime
-        outcome.memory_bytes = max(outcome.memory_bytes, usage.ru_maxrss * 1024)
-        if pid in children:
-            outcome.statuses[pid] = os.waitstatus_to_exitcode(status)
+        outcome.memory_bytes = max(outcome.memory_bytes, usage.ru_maxrss * _MAXRSS)
+        if ended in children:
+            outcome.statuses[ended] = os.waitstatus_to_exitcode(status)
+    return ended != 0
+
+
+def _end_of(pid: int) -> int:
+    """A descriptor that can be read when a process ends; -1 where there is no such thing (gVisor, macOS)."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1

@@ -24,7 +24,15 @@ from evals.slot import kernel
 
 NOBODY = 65534
 WHO = sorted({os.getuid(), NOBODY}) if os.getuid() == 0 else [os.getuid()]
-TIERS = [tier.name for tier in tiers.best()]
+TIERS = [name for name, tier in tiers.TIERS.items() if name != "none" and tier.missing() is None]
+EVERYWHERE = [
+    (uid, name)
+    for name in TIERS
+    for uid in WHO
+    if name != "gvisor" and (uid == os.getuid() or not tiers.find(name).asked)
+]
+"""Who starts a sandbox, and in which tier.  Containers are for who may speak to docker; gVisor's own
+clock and memory move too many verdicts between timeout, memory and the expected one (docs/evals.md)."""
 
 LIMITS = Limits(
     cpu_seconds=1, memory_bytes=256 << 20, disk_bytes=8 << 20, disk_files=512, output_bytes=1 << 20

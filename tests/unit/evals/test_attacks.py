@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.evals.run_as import TIERS, WHO, programs, tried
+from evals import tiers
+from tests.unit.evals.run_as import EVERYWHERE, TIERS, WHO, programs, tried
 
 REFUSED = """
 def refused(call, *arguments):
@@ -24,9 +25,15 @@ def refused(call, *arguments):
 
 ATTACKS = programs("attacks.txt")
 OTHERS = programs("attacks_of_languages.txt")
-EVERYWHERE = [(uid, tier) for tier in TIERS for uid in WHO]
-ONCE = [*((uid, TIERS[0]) for uid in WHO), *((WHO[-1], tier) for tier in TIERS[1:])]
+ONCE = [(uid, tier) for uid, tier in EVERYWHERE if tier == TIERS[0] or uid == WHO[-1]]
 """In other languages: each costs a compiler, and root's programs run as nobody too."""
+
+
+@pytest.mark.parametrize("tier", sorted(tiers.TIERS.keys() - {"none", "gvisor"}))
+def test_every_tier_that_this_machine_has_is_attacked(tier):
+    if tier not in TIERS:
+        pytest.skip(tiers.find(tier).missing())
+    assert tier in {name for _, name in EVERYWHERE}
 
 
 @pytest.fixture(scope="module", params=EVERYWHERE, ids=str)

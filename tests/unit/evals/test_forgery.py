@@ -1,12 +1,14 @@
 """Programs that are wrong and try to be judged right: none passes once its test runs apart from it."""
 
+import os
+
 import pytest
 
 from evals.config import Judge
 from evals.rules import judge_one
 from evals.sandbox import Limits, Sandbox, Test
 from tests.unit.evals.conftest import published
-from tests.unit.evals.run_as import TIERS, WHO, programs, tried
+from tests.unit.evals.run_as import EVERYWHERE, TIERS, programs, tried
 
 TEST = Test(
     """
@@ -28,6 +30,7 @@ Check("check").check()
 )
 
 FORGERIES = programs("forgeries.txt")
+GVISOR = [(os.getuid(), "gvisor")] if "gvisor" in TIERS else []
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def sandbox():
         yield box
 
 
-@pytest.fixture(scope="module", params=[(uid, tier) for tier in TIERS for uid in WHO], ids=str)
+@pytest.fixture(scope="module", params=[*EVERYWHERE, *GVISOR], ids=str)
 def forged(request):
     """What became of every forgery in a tier."""
     uid, tier = request.param

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from evals import tiers
+from evals import launch, tiers
 from evals.remedies import remedy
 from evals.sandbox import Limits, Refusal, Sandbox, Test, Unavailable, probe, require
 from evals.slot import seccomp
+from tests.unit.evals.run_as import TIERS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -151,7 +152,7 @@ def test_hundreds_of_jobs_leave_nothing_behind():
     assert world() == before
 
 
-@pytest.mark.parametrize("tier", [tier.name for tier in tiers.best()])
+@pytest.mark.parametrize("tier", TIERS)
 def test_nothing_is_left_when_the_harness_is_killed(tier, tmp_path):
     if tiers.find(tier).missing() or (probe(tier) and os.getuid()):
         pytest.skip(probe(tier))
@@ -261,7 +262,7 @@ def test_filters_exist_for_both_machines_and_differ():
 
 
 def test_unavailable_is_raised_where_no_slot_starts(monkeypatch):
-    monkeypatch.setattr(tiers, "_START", "import sys; sys.exit(1) # {}")
+    monkeypatch.setattr(launch, "_START", "import sys; sys.exit(1) # {}")
     with pytest.raises(Unavailable, match="did not start"):
         Sandbox().run("x = 1")
 
