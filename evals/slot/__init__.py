@@ -5,6 +5,7 @@ environment.  Nothing here imports anything but the standard library, and nothin
 program that reads its own memory finds no test, key or answer in it.
 
     main     the slot's life: walls, warm-up, one job after another
+    control  its end of the line to the harness
     walls    which walls there are, and what the slot must know of them
     room     namespaces and the private root
     landlock files, sockets and signals, where there are no namespaces
