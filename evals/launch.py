@@ -78,17 +78,8 @@ def docker(runtime: str, view: View, folder: str) -> list[str]:
     """
     command = [_docker(), "run", "--rm", "--interactive", "--network", "none", "--ipc", "none", "--read-only"]
     command += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--hostname", "sandbox"]
-    command += [
-        "--pids-limit",
-        "256",
-        "--memory",
-        _CONTAINER_MEMORY,
-        "--log-driver",
-        "none",
-        "--workdir",
-        "/",
-    ]
-    command += ["--env", "PYTHONHASHSEED=0", "--env", "OPENBLAS_NUM_THREADS=1"]
+    command += ["--pids-limit", "256", "--memory", _CONTAINER_MEMORY, "--log-driver", "none"]
+    command += ["--env", "PYTHONHASHSEED=0", "--env", "OPENBLAS_NUM_THREADS=1", "--workdir", "/"]
     command += ["--runtime", runtime] if runtime else []
     command += _as_root() if runtime else ["--user", str(room.new_identity())]
     for inside, path in _shown(view).items():

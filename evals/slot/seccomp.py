@@ -11,6 +11,8 @@ code behind them.  Calls are refused with EPERM, so a program sees an ordinary `
   then unmapped by one process, or dropped by ``madvise``, stays allocated and no resident size shows it.
 * ``prlimit64`` is for oneself alone: with it a program could take away what the slot, which runs as the
   same user, needs for later programs.
+* Priorities and processors of the slot cannot be changed either, for later programs would inherit them;
+  ``sched_setscheduler`` stays for the ordinary policy, which Mono sets for its threads.
 * ``setsockopt`` is refused, so that a socket pair's buffer, which nobody counts, cannot be made larger.
 * ``socketpair`` stays: asyncio needs it, and it reaches nobody.  But not for datagrams, which could be sent
   to any Unix socket of the host that a path leads to.
@@ -38,6 +40,12 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "pidfd_getfd": (438, 438),
     "process_madvise": (440, 440),
     "process_mrelease": (448, 448),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
     # the network
     "socket": (41, 198),
     "connect": (42, 203),
@@ -139,6 +147,8 @@ _SOCKETPAIR = (53, 199)
 _DATAGRAMS = 0b10
 """A bit of SOCK_DGRAM and SOCK_RAW, which is the same for Unix sockets, but not of SOCK_STREAM and
 SOCK_SEQPACKET (linux/net.h)."""
+_SCHEDULER = (144, 119)
+_SCHED_OTHER = 0
 _CLONE = (56, 220)
 _CLONE3 = 435
 _PRLIMIT = (302, 261)
@@ -198,6 +208,11 @@ def build(machine: str | None = None, *, metadata: bool = True) -> bytes:
         (_LOAD, 0, 0, _ARGUMENT_3_AT),
         (_AND, 0, 0, _SHARED_ANONYMOUS),
         (_EQUAL, 0, 1, _SHARED_ANONYMOUS),
+        (_RETURN, 0, 0, refuse),
+        (_RETURN, 0, 0, _ALLOW),
+        (_EQUAL, 0, 4, _SCHEDULER[column]),
+        (_LOAD, 0, 0, _ARGUMENT_1_AT),
+        (_EQUAL, 1, 0, _SCHED_OTHER),
         (_RETURN, 0, 0, refuse),
         (_RETURN, 0, 0, _ALLOW),
         (_EQUAL, 0, 4, _SOCKETPAIR[column]),

@@ -2,6 +2,7 @@
 
 namespaces   it builds them itself (``room``)
 given        it was started inside them: process 1 of its own pid namespace, in a root made for it
+apart        the same, but it stays root there, and only its children become somebody else
 landlock     files, sockets and signals are closed to its children, who otherwise live on the host
 none         nothing but limits
 """
@@ -21,16 +22,17 @@ from evals.slot.job import Slot
 from evals.slot.kernel import Filter
 
 _LEAST_ABI, _LEAST_ABI_AS_ROOT = 6, 3
-"""Of Landlock: 3 refuses truncation, 6 signals; a slot that root starts takes a uid that signals nobody."""
+"""Of Landlock: 3 refuses truncation, 6 signals; a slot that root starts takes a uid that signals nobody else
+(below 6 a program can still end its own slot, and the harness starts another)."""
 
 
 def enter(asked: Mapping[str, Any], control: int) -> Slot:
     """Go behind the walls that the harness asks for.
 
     Args:
-        asked: ``walls`` (one of those above), ``readable``, ``hidden``, ``commands``; for the last two
-            kinds ``folder``, an empty one that has ``work`` in it.
-        control: Descriptor of the harness's socket.
+        asked: ``walls`` (one of those above), ``readable``, ``hidden``, ``commands``, and for the last two
+            kinds ``folder``, which has two folders in it, ``work`` and ``packages``.
+        control: A descriptor that hangs up when the harness goes away.
 
     Raises:
         room.NoWalls: this machine does not let us; says which call was refused.
