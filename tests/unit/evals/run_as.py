@@ -22,7 +22,8 @@ from evals.runtimes import Missing
 from evals.sandbox import Limits, Sandbox, Test, probe
 from evals.slot import kernel
 
-NOBODY = 65534
+NOBODY = 47110
+"""An ordinary user who runs nothing else: without namespaces some limits count all of a user's processes."""
 WHO = sorted({os.getuid(), NOBODY}) if os.getuid() == 0 else [os.getuid()]
 TIERS = [name for name, tier in tiers.TIERS.items() if name != "none" and tier.missing() is None]
 EVERYWHERE = [

@@ -157,8 +157,8 @@ def test_nothing_is_left_when_the_harness_is_killed(tier, tmp_path):
     if tiers.find(tier).missing() or (probe(tier) and os.getuid()):
         pytest.skip(probe(tier))
     code = (
-        "import os\nfrom evals.sandbox import Sandbox\nfrom tests.unit.evals.run_as import become\n"
-        f"if os.getuid() == 0: become(65534)\nbox = Sandbox(tier={tier!r})\nbox.start()\n"
+        "import os\nfrom evals.sandbox import Sandbox\nfrom tests.unit.evals.run_as import NOBODY, become\n"
+        f"if os.getuid() == 0: become(NOBODY)\nbox = Sandbox(tier={tier!r})\nbox.start()\n"
         "print(box._slots['python'].process.pid, flush=True)\n"
         'box.run(\'import os, time\\nif os.fork() == 0: os.setsid()\\nopen("x", "w")\\ntime.sleep(100)\')'
     )
@@ -191,9 +191,9 @@ REFUSED = """
 import os, sys
 from pathlib import Path
 from evals.slot import kernel, landlock, seccomp
-from tests.unit.evals.run_as import become
+from tests.unit.evals.run_as import NOBODY, become
 if os.getuid() == 0:
-    become(65534)
+    become(NOBODY)
 seccomp.REFUSED |= {"landlock": (landlock.CREATE_RULESET,) * 2} if "landlock" in sys.argv else {}
 kernel.no_new_privileges()
 kernel.Filter(seccomp.build()).install()
