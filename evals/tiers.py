@@ -98,7 +98,7 @@ TIERS: dict[str, Tier] = {
             walls="landlock",
             holds="Landlock (files, TCP, signals), seccomp (no socket at all), resource limits",
             gaps=(
-                "whether a file of the host exists, and how large it is, can be seen; nothing in it",
+                "whether a file of the host exists, its size, owner and times can be seen; nothing in it",
                 "other processes can be seen, by their number or (in other languages) their command line",
                 "disk space is looked at every 25 to 50 ms, and files deleted while open are not seen",
                 "programs cannot change modes and times of files, not even of their own",

@@ -4,7 +4,7 @@ Three system calls (Documentation/userspace-api/landlock.rst of the kernel; ABI 
 
 * files below the paths of a rule may be used as the rule says, all others not at all; what the kernel
   does not ask about is whether a file exists, who owns it and when it changed, and the calls that change
-  those (``seccomp.METADATA`` refuses them);
+  or watch those (``seccomp.METADATA`` refuses them);
 * no TCP, from ABI 4; no signal and no abstract Unix socket beyond the processes confined with it or by it,
   from ABI 6;
 * no process outside may be traced, nor its memory and environment read in /proc.

@@ -140,8 +140,11 @@ METADATA: dict[str, tuple[int | None, int | None]] = {
     "fremovexattr": (199, 16),
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
 }
-"""What Landlock does not ask about: modes, owners, times and attributes of files anywhere."""
+"""What Landlock does not ask about: to change modes, owners, times and attributes of files anywhere, and to
+watch what others do with them."""
 
 _SOCKETPAIR = (53, 199)
 _DATAGRAMS = 0b10
@@ -175,7 +178,7 @@ def build(machine: str | None = None, *, metadata: bool = True) -> bytes:
     """The filter for a machine, this one if not given.
 
     Args:
-        metadata: Whether programs may change modes, owners, times and attributes of files (``METADATA``).
+        metadata: Whether programs may make the calls of ``METADATA``.
 
     Raises:
         KeyError: a machine whose system call numbers are not listed here.
