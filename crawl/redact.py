@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import ExitStack
+from functools import cache as once
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -119,51 +119,46 @@ def redact_shard(out: Output, files: Table, shards: dict[str, Shard], settings: 
     batches: list[pa.RecordBatch] = []
     rejects: list[RejectRow] = []
     kept: dict[str, list[object]] = {name: [] for name in SCHEMAS["secrets"].names}
-    with _Parsing(settings.seconds) as parsing:
-        for batch in files.batches(shards[unit]):
-            texts, stays = batch.column("text").to_pylist(), []
-            named = [batch.column(name).to_pylist() for name in ("repo", "path", "language", "bytes")]
-            for row, (repo, path, language, size) in enumerate(zip(*named, strict=True)):
-                clean, found = redact(texts[row], repo, salt)
-                why = _unredactable(path, language, texts[row], clean, parsing) if found else _in_path(path)
-                stays.append(why is None)
-                if why is not None:
-                    rejects.append((f"{repo}:{path}", "unredactable", why, 1, size))
-                    continue
-                texts[row] = clean
-                for one in found:
-                    for name, value in zip(kept, (repo, path, *one), strict=True):
-                        kept[name].append(value)
-            batches.append(_with_texts(batch, texts).filter(pa.array(stays, pa.bool_())))
+    for batch in files.batches(shards[unit]):
+        texts, stays = batch.column("text").to_pylist(), []
+        named = [batch.column(name).to_pylist() for name in ("repo", "path", "language", "bytes")]
+        for row, (repo, path, language, size) in enumerate(zip(*named, strict=True)):
+            clean, found = redact(texts[row], repo, salt)
+            why = _unredactable(path, language, texts[row], clean, settings) if found else _in_path(path)
+            stays.append(why is None)
+            if why is not None:
+                rejects.append((f"{repo}:{path}", "unredactable", why, 1, size))
+                continue
+            texts[row] = clean
+            for one in found:
+                for name, value in zip(kept, (repo, path, *one), strict=True):
+                    kept[name].append(value)
+        batches.append(_with_texts(batch, texts).filter(pa.array(stays, pa.bool_())))
     rows = pa.Table.from_batches(batches, schema=SCHEMAS["files"])
     tables = {"": rows, "rejects": corpus.rejects(rejects, VERB), "secrets": _table(kept)}
     out.write(unit, tables, came_in=shards[unit].rows)
 
 
-class _Parsing(ExitStack):
-    """A parsing process that starts with the first file that needs one."""
-
-    def __init__(self, seconds: float):
-        super().__init__()
-        self._seconds = seconds
-        self._watched: Watched | None = None
-
-    def error_share(self, text: str, grammar: str) -> float | None:
-        """The share of a text that does not parse; None where parsing it came to no end."""
-        if self._watched is None:
-            self._watched = self.enter_context(Watched(self._seconds))
-        return self._watched.look(text.encode(), grammar).error_share
+@once
+def _parser(seconds: float) -> Watched:
+    """A parsing process for all shards that this process redacts; it ends with it."""
+    return Watched(seconds)
 
 
-def _unredactable(path: str, language: str, text: str, clean: str, parsing: _Parsing) -> str | None:
+def _error_share(text: str, grammar: str, settings: Redact) -> float | None:
+    """The share of a text that does not parse; None where parsing it came to no end."""
+    return _parser(settings.seconds).look(text.encode(), grammar).error_share
+
+
+def _unredactable(path: str, language: str, text: str, clean: str, settings: Redact) -> str | None:
     """Why a file with secrets cannot stay, or None."""
     left = secrets.find(clean)
     if left:
         return f"{left[0].kind} found again"
     grammar = grammar_of(language, path)
-    before = parsing.error_share(text, grammar) if grammar else None
+    before = _error_share(text, grammar, settings) if grammar else None
     if grammar and before is not None:
-        after = parsing.error_share(clean, grammar)
+        after = _error_share(clean, grammar, settings)
         if after is None or after > before + WORSE:
             return "does not parse without its secrets"
     return _in_path(path)

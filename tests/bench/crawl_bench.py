@@ -1,7 +1,7 @@
 """Signals and secrets beside their peers, on the files of a run: megabytes a CPU second, in one go.
 
 Each tool measures the same texts in a process of its own, in turns, with its own environment's interpreter;
-a peer whose environment is not there is left out.  The peers are so slow that they see every 50th file (the
+a peer whose environment is not there is left out.  The peers are so slow that they see every 200th file (the
 whole is given to us as well as the sample, so that both figures stand side by side).
 
     python tests/bench/crawl_bench.py out/tiny/files --environments DIR
@@ -26,7 +26,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-EVERY = 50
+EVERY = 200
 ROUNDS = 3
 
 Run = Callable[[pa.Table], Any]
