@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import corpus
 import crawl
 import runfile
-from crawl.config import Fetch, Filter, List, Order, Parse, Redact, Rules, Screen
+from crawl.config import Fetch, Filter, Learn, List, Order, Parse, Redact, Rules, Screen
 
 app = runfile.stage("crawl", crawl.__doc__ or "")
 
@@ -153,8 +153,29 @@ def order(
 
 
 @app.command
+def learn(labelled: Path, dst: Path, /, *, settings: Learn = Learn()) -> corpus.Table:
+    """Learn a scorer of quality from labelled samples, for `crawl screen`.
+
+    Args:
+        labelled: A parquet or jsonl file with the columns text, language and good (true or false).
+        dst: The scorer to write; its manifest says what it is worth on samples it has not seen.
+    """
+    from crawl import learn
+
+    return learn.learn_scorer(labelled, dst, settings)
+
+
+@app.command
 def screen(
-    src: Path, parsed: Path, problems: Path, dst: Path, /, *, settings: Screen = Screen(), workers: int = 0
+    src: Path,
+    parsed: Path,
+    problems: Path,
+    dst: Path,
+    /,
+    *,
+    settings: Screen = Screen(),
+    scorer: Path | None = None,
+    workers: int = 0,
 ) -> corpus.Table:
     """Cut contaminated and broken files out of the documents (section 2.4).
 
@@ -163,11 +184,12 @@ def screen(
         parsed: What `crawl parse` found in their files.
         problems: The table of problems that will judge the model, from `evals problems`.
         dst: The corpus to write.
+        scorer: What `crawl learn` wrote; files that it finds too poor are rejected, too.
         workers: Processes; 0 is one per processor.
     """
     from crawl import screen
 
-    return screen.screen_documents(src, parsed, problems, dst, settings, workers)
+    return screen.screen_documents(src, parsed, problems, dst, settings, workers, scorer)
 
 
 @app.command

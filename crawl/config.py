@@ -158,6 +158,15 @@ class Order:
     """What they become: parts, cut in order; or a document for every file, as DeepSeek did above 32 KB."""
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Learn:
+    held_out: float = 0.2
+    """Share of the samples that nothing is learned from, to see what the scorer is worth."""
+    seed: int = 0
+    """What the order of the samples starts from."""
+
+
 def _gates() -> dict[str, float]:
     # Where the grammar is a fair judge of real code.  Elsewhere macros, dialects and templates look like
     # errors: 5 % of the bytes is exceeded by 6 % of real C files, 16 % of C++, 25 % of CUDA, 80 % of SQL.
@@ -179,5 +188,7 @@ class Screen:
         "return ''.join(strings)",
     )
     """Problem strings that anybody would write; the same four as BigCode's."""
+    min_score: float = 0.5
+    """Files that the scorer gives less are rejected, where one is given."""
     max_error_share: dict[str, float] = field(default_factory=_gates)
     """By language: files with a larger share of bytes under syntax errors are rejected; others never."""

@@ -93,7 +93,7 @@ class Index:
             count = min(len(words.starts), ngram)
             if count < shortest or _core(text) in allowed:
                 continue
-            runs = next(runs for n, runs in _runs(words.hashes, count) if n == count)
+            runs = next(runs for n, runs in ngrams(words.hashes, count) if n == count)
             if count < ngram:
                 self._strings.setdefault(_core(text), problem)
                 hashes[count].append(runs)
@@ -114,7 +114,7 @@ class Index:
         words = split(joined)
         limits = np.cumsum([len(text) + 1 for text in chunk])
         found: list[tuple[int, int, str, str] | None] = [None] * len(chunk)
-        for n, runs in _runs(words.hashes, max(self._tables, default=0)):
+        for n, runs in ngrams(words.hashes, max(self._tables, default=0)):
             for first in self._tables[n].among(runs) if n in self._tables else ():
                 start, end = int(words.starts[first]), int(words.ends[first + n - 1])
                 text = int(np.searchsorted(limits, start, side="right"))
@@ -171,7 +171,7 @@ class _Table:
         return likely[np.isin(hashes[likely], self._hashes)]
 
 
-def _runs(hashes: Hashes, longest: int) -> Iterator[tuple[int, Hashes]]:
+def ngrams(hashes: Hashes, longest: int) -> Iterator[tuple[int, Hashes]]:
     """For n = 1 … ``longest``: the hashes of all runs of n words, built up one word at a time."""
     runs = np.zeros(len(hashes) + 1, dtype=np.uint64)
     for n in range(1, longest + 1):

@@ -1,9 +1,9 @@
 """``crawl screen``: contaminated and broken files are cut out of their documents (section 2.4).
 
 The unit is the file, found by its span: the rest of a document stays, with spans recomputed, and a
-document of which nothing stays disappears.  Two reasons: ``contaminated`` (see `contamination`) and
-``syntax_error`` (too much of the file stands under error nodes of its grammar).  The paper also names a
-compiler check and a learned quality model and publishes neither.
+document of which nothing stays disappears.  Three reasons: ``contaminated`` (see `contamination`),
+``syntax_error`` (too much of the file stands under error nodes of its grammar) and, where a scorer is given,
+``low_quality`` (see `quality`).  The paper also names a compiler check, and publishes no more of it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 import corpus
 import passes
 from corpus import Output, Refusal, Shard, Table
+from crawl import quality
 from crawl.config import Screen
 from crawl.contamination import Hit, Index, Protected
 from schemas import SCHEMAS
@@ -45,17 +47,24 @@ class Rejected(NamedTuple):
 
 
 def screen_documents(
-    src: Path, parsed: Path, problems: Path, dst: Path, settings: Screen, workers: int
+    src: Path,
+    parsed: Path,
+    problems: Path,
+    dst: Path,
+    settings: Screen,
+    workers: int,
+    scorer: Path | None = None,
 ) -> Table:
     """Write the table ``corpus``: the documents at ``src`` without the files that must not stay."""
     documents = corpus.read(src, "documents")
     found, protected = corpus.read(parsed, "parsed"), corpus.read(problems, "problems")
-    inputs = [documents, found, protected]
+    learned = None if scorer is None else corpus.read(scorer, "scorer")
+    inputs = [documents, found, protected, *([learned] if learned else [])]
     with corpus.building(dst, "corpus", made_by="crawl screen", settings=settings, inputs=inputs) as out:
         if isinstance(out, Table):
             return out
         shards = {Path(shard.name).stem: shard for shard in documents.shards()}
-        work = partial(screen_shard, out, documents, found, protected, shards, settings)
+        work = partial(screen_shard, out, documents, found, protected, learned, shards, settings)
         passes.each(work, out.left(shards), label="crawl screen", workers=workers)
         return out.seal()
 
@@ -65,6 +74,7 @@ def screen_shard(
     documents: Table,
     found: Table,
     protected: Table,
+    learned: Table | None,
     shards: dict[str, Shard],
     settings: Screen,
     unit: str,
@@ -76,21 +86,31 @@ def screen_shard(
         protected.path, protected.digest, settings.ngram, settings.shortest, tuple(settings.allow)
     )
     hits = index.search(text for row in rows for text in texts_of(row["text"], row["files"]))
+    scorer = None if learned is None else scorer_of(learned.path, learned.digest)
     found_hits: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     rejects: list[Reject] = []
     for row in rows:
         verdicts: dict[str, Rejected | None] = {}
-        for span in row["files"]:
+        for span, text in zip(row["files"], texts_of(row["text"], row["files"]), strict=True):
             hit, path = next(hits), span["path"]
-            found_hits += [{"repo": row["repo"], "path": path, **hit._asdict()}] if hit else []
-            verdicts[path] = judge(hit, _parse_of(parses, row["repo"], path), settings)
+            parse = _parse_of(parses, row["repo"], path)
+            verdicts[path] = judge(hit, parse, settings)
+            key = {"repo": row["repo"], "path": path}
+            found_hits += [key | hit._asdict()] if hit else []
+            if scorer is not None:
+                score = scorer.score(text, parse.language)
+                measured.append(key | {"score": score} | quality.measure(text, parse.language)._asdict())
+                verdicts[path] = verdicts[path] or too_poor(score, settings)
         clean, dropped = screen(row, verdicts)
         rejects += dropped
         kept += [clean] if clean is not None else []
     files_in = sum(len(row["files"]) for row in rows)
-    hit_rows = pa.Table.from_pylist(found_hits, schema=SCHEMAS["hits"])
-    tables = {"": _table(kept), "rejects": corpus.rejects(rejects, "crawl screen"), "hits": hit_rows}
+    tables = {"": _table(kept), "rejects": corpus.rejects(rejects, "crawl screen")}
+    tables["hits"] = pa.Table.from_pylist(found_hits, schema=SCHEMAS["hits"])
+    if scorer is not None:
+        tables["quality"] = pa.Table.from_pylist(measured, schema=SCHEMAS["quality"])
     out.write(unit, tables, came_in=files_in, went_out=sum(len(row["files"]) for row in kept))
 
 
@@ -102,6 +122,13 @@ def judge(hit: Hit | None, parse: Parse, settings: Screen) -> Rejected | None:
     if parse.error_share is not None and parse.error_share > limit:
         return Rejected("syntax_error", f"{parse.error_share:.3f} of the bytes, limit {limit:g}")
     return None
+
+
+def too_poor(score: float, settings: Screen) -> Rejected | None:
+    """Why a file with this score may not stay, if so."""
+    if score >= settings.min_score:
+        return None
+    return Rejected("low_quality", f"score {score:.3f}, at least {settings.min_score:g} is asked for")
 
 
 def screen(
@@ -146,6 +173,13 @@ def cut(text: str, files: Sequence[Span], drop: Collection[str]) -> tuple[str, l
 def texts_of(text: str, files: Sequence[Span]) -> Iterator[str]:
     """The files' own texts."""
     return (text[file["start"] : file["end"]] for file in files)
+
+
+@lru_cache(maxsize=1)
+def scorer_of(path: Path, digest: str) -> quality.Scorer:
+    """The scorer of that digest, read once in every process."""
+    table = corpus.read(path, "scorer")
+    return quality.Scorer.of_packed(np.load(table.file(table.shards()[0])))
 
 
 @lru_cache(maxsize=1)

