@@ -24,7 +24,7 @@ LAST    = $(lastword model $(PHASES:%=model-%))
 judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/$(LAST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo corpus train eval report env test check bench bench-dedup bench-replay clean FORCE
+.PHONY: help demo corpus train eval report env test check bench bench-dedup bench-replay bench-train clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -111,6 +111,9 @@ bench-replay: $(READY)  ## published verdicts of other harnesses, run again here
 
 bench-dedup: $(READY)  ## dedup beside datatrove, text-dedup, rensa and others on pinned packages: hours of CPU
 	$(BIN)/python tests/bench/dedup_bench.py --work $(or $(WORK),out/bench-dedup) --reuse
+
+bench-train: $(READY)  ## the training loop beside HF Trainer, litgpt and others: half an hour of CPU
+	$(BIN)/python tests/bench/train_bench.py --work $(or $(WORK),out/bench-train)
 
 clean:  ## remove what the runs wrote (downloads stay in the cache)
 	rm -rf out

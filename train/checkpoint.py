@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 
 import corpus
 from corpus import Refusal
+from train import quantise
 from train.shard import Group
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,9 @@ class Saver:
             aside.mkdir(parents=True)
         self._group.told("cleared")
         alone = self._group.size == 1
-        written = async_save(state, checkpoint_id=aside, process_group=self._group.saving, no_dist=alone)
+        written = async_save(
+            quantise.opened(state), checkpoint_id=aside, process_group=self._group.saving, no_dist=alone
+        )
         assert isinstance(written, Future)
         self._pending = self._thread.submit(self._publish, written, aside, step)
 
@@ -123,7 +126,7 @@ def newest(folder: Path) -> tuple[int, Path] | None:
 
 def load(place: Path, state: dict[str, Any], group: Group) -> None:
     """Fill ``state``, whose tensors are in place, with what a checkpoint holds."""
-    read(state, checkpoint_id=place, no_dist=group.size == 1)
+    read(quantise.opened(state), checkpoint_id=place, no_dist=group.size == 1)
 
 
 def _found(folder: Path) -> list[Path]:

@@ -193,6 +193,30 @@ def plan(*, settings: Plan = Plan(), json: bool = False) -> None:
     print(planning.jsonl(found) if json else planning.table(found, settings))
 
 
+@app.command
+def check_gpu(*, cpu: bool = False) -> None:
+    """Measure on the GPUs here what `train plan` foretells for them, line by line, in a table to hand on.
+
+    Started as `torchrun --nproc-per-node 8 --no-python -- train check-gpu`, eight share the models.
+
+    Args:
+        cpu: Run a small line on the processor instead, to see that the measuring works.
+    """
+    import torch
+
+    from train import check, shard
+
+    if not (cpu or torch.cuda.is_available()):
+        raise corpus.Refusal("no GPU is here to be measured: `train plan` says what one would do.")
+    gpu = None if cpu else check.kind(torch.device("cuda"))
+    lines = check.foretold(int(os.environ.get("WORLD_SIZE", 1)), gpu)
+    with shard.joined() as group:
+        found = list(check.measure(lines, group))
+        if group.rank == 0:
+            device = f"{group.size} x {torch.cuda.get_device_name()}" if gpu else "cpu"
+            print(check.table(found, device))
+
+
 def _train(
     verb: str, paths: tuple[Path, ...], start: str, settings: Pretrain, machine: Machine, watch: Watch
 ) -> corpus.Table | None:

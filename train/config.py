@@ -104,8 +104,10 @@ class Pretrain:
     rope_factor: float | None = None
     """Linear scaling of positions: none, or as in the model to start from; 4 in the paper's long-context
     phase (3.6)."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Arithmetic of the matrix products; weights, gradients and optimizer states are always fp32."""
+    precision: Literal["bf16", "fp32", "fp8", "int8"] = "bf16"
+    """Arithmetic of the layers' products, all else being bf16, or fp32; weights and gradients are fp32."""
+    states: Literal["fp32", "8bit"] = "fp32"
+    """How the optimizer keeps its moments: 8 bytes a parameter, or a little more than 2 (torchao)."""
     valid_sequences: int = 64
     """Held-out sequences that the validation loss is taken over."""
     valid_every: int = 500
@@ -214,8 +216,10 @@ class Plan:
     """GiB of each, where that is not what its type usually has (A100 with 40 GB: 39.4)."""
     replicas: int = 1
     """Groups of GPUs that each hold the whole model, as in ``train pretrain``."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["bf16", "fp32", "fp8", "int8"] = "bf16"
     """Arithmetic, as in ``train pretrain``."""
+    states: Literal["fp32", "8bit"] = "fp32"
+    """Optimizer states, as in ``train pretrain``."""
     compile: bool = False
     """Layers compiled, as in ``train pretrain``."""
     price: float = 2.0

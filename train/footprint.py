@@ -35,8 +35,8 @@ from train.shard import Group
 GIB = 2**30
 FEW = 4
 """Layers from which on a layer more always costs the same: with fewer, the head's memory is the peak."""
-STATES = 8
-"""Bytes of AdamW's two fp32 moments per parameter."""
+STATES = {"fp32": 8.0, "8bit": 2 * (1 + 4 / 256)}
+"""Bytes of AdamW's two moments per parameter; in 8 bits, blocks of 256 share an fp32 scale."""
 
 
 class Footprint(NamedTuple):
@@ -65,9 +65,8 @@ def of_step(config: LlamaConfig, settings: Pretrain, layout: Machine, gpus: int,
     eager = replace(layout, compile=False)
     with _pretended(gpus, layout.replicas) as mesh:
         few, more = (_traced(config, layers, settings, eager, mesh, tokens) for layers in (FEW, FEW + 1))
-    parameters = parameters_of(config)
-    shards = gpus // layout.replicas
-    return Footprint(STATES * parameters // shards, few + (config.num_hidden_layers - FEW) * (more - few))
+    states = int(STATES[settings.states] * parameters_of(config) / (gpus // layout.replicas))
+    return Footprint(states, few + (config.num_hidden_layers - FEW) * (more - few))
 
 
 def parameters_of(config: LlamaConfig) -> int:

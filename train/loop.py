@@ -155,8 +155,7 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
             f"nothing was updated. Look at its documents, or lower lr: {', '.join(train.documents(rows))}."
         )
     rate = optim.rate(run.step, run.steps, run.settings)
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
+    optim.set_rate(run.optimizer, rate)
     run.optimizer.step()
     run.step += 1
     tokens = run.group.size * sum(len(batch.ids_T) for batch in batches)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
-from train import shard
+from train import quantise, shard
 from train.config import Machine, Pretrain
 from train.model import Trainee
 from train.shard import Group
@@ -36,12 +36,18 @@ PRODUCTS = {
 
 
 def prepare(trainee: Trainee, settings: Pretrain, machine: Machine, group: Group) -> None:
-    """Checkpoint, compile and shard ``trainee``, in place, for its first forward pass."""
+    """Quantise, checkpoint, compile and shard ``trainee``, in place, for its first forward pass."""
+    if settings.precision in ("fp8", "int8"):
+        quantise.linears(trainee, settings.precision, group.device)
     for layer in trainee.llama.model.layers:
         if machine.compile:
             layer.forward = torch.compile(layer.forward)
         recompute(layer, machine)
     shard.apply(trainee, group, settings.precision)
+    if group.device.type != "cpu":
+        trainee.to(
+            group.device
+        )  # what sharding has not moved yet, layer by layer: no GPU ever holds it whole
 
 
 def recompute(layer: nn.Module, machine: Machine) -> None:
@@ -66,8 +72,8 @@ def _policy(context: Any, operator: Any, *_: Any, **__: Any) -> CheckpointPolicy
 
 
 def warn(settings: Pretrain, group: Group) -> None:
-    """Say so where bf16 makes a run slower."""
-    if settings.precision == "bf16" and group.device.type == "cpu" and not multiplies_bf16():
+    """Say so where fewer bits make a run slower."""
+    if settings.precision != "fp32" and group.device.type == "cpu" and not multiplies_bf16():
         log.warning("this processor has no bf16 instructions: --precision fp32 is many times faster here.")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from train import quantise
 from train.config import Pretrain
 
 BETAS = (0.9, 0.95)
@@ -18,14 +20,25 @@ CLIP = 1.0
 """DeepSeek LLM, 2.3."""
 
 
-def adamw(model: nn.Module) -> torch.optim.AdamW:
+def adamw(model: nn.Module, states: Literal["fp32", "8bit"] = "fp32") -> torch.optim.Optimizer:
     """The optimizer; the learning rate is set at each step."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if states == "8bit":
+        return quantise.adamw(groups, lr=0.0, betas=BETAS)
     return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, fused=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):  # compiled steps read it from a tensor
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def rate(step: int, steps: int, settings: Pretrain) -> float:

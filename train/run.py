@@ -57,7 +57,7 @@ class Run:
     """A model in training: everything that a step changes."""
 
     trainee: model.Trainee
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     settings: Pretrain
     steps: int
     group: Group
@@ -110,10 +110,10 @@ def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = 
         config = model.configuration(settings, size, length, ids)
     else:
         config = parent.configuration(sources.origin, settings, sources.words.path, size, length, ids)
-    trainee = model.Trainee(config, settings.seed).to(group.device)
+    trainee = model.Trainee(config, settings.seed)
     if settings.lora_rank:
         lora.adapt(trainee.llama, settings.lora_rank, settings.lora_alpha, settings.seed)
     machine.warn(settings, group)
     machine.prepare(trainee, settings, layout, group)
     steps = math.ceil(settings.tokens / (settings.batch * length))
-    return Run(trainee, optim.adamw(trainee), settings, steps, group, ids, form)
+    return Run(trainee, optim.adamw(trainee, settings.states), settings, steps, group, ids, form)

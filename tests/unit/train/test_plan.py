@@ -29,6 +29,14 @@ SPEEDS = [
     (LLAMA3_8B, Plan(length=8192, micro_batch=2), "selective", 5_762),
     (LLAMA3_8B, Plan(length=8192, micro_batch=2, compile=True), "selective", 6_667),
     (LLAMA3_8B, Plan(length=8192, micro_batch=2, compile=True, gpus=128), "selective", 6_514),
+    (LLAMA3_8B, Plan(length=8192, micro_batch=2, compile=True, precision="fp8"), "selective", 8_532),
+    (
+        LLAMA3_8B,
+        Plan(length=8192, micro_batch=2, compile=True, precision="fp8", gpus=128),
+        "selective",
+        8_380,
+    ),
+    (LLAMA3_8B, Plan(length=32_768, compile=True, precision="fp8"), "full", 3_890),
     # KempnerForge, 7B on one and four H200
     (LLAMA2_7B, Plan(length=4096, compile=True, gpu="H200", gpus=1), "full", 10_471),
     (LLAMA2_7B, Plan(length=4096, compile=True, gpu="H200", gpus=4), "full", 9_746),
