@@ -6,6 +6,7 @@ group has used since, less the slot's own part.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -78,7 +79,8 @@ class Group:
 
     def _write(self, use: str, number: int) -> None:
         if use in self.files:
-            os.pwrite(self.files[use][0], str(number).encode(), 0)
+            with contextlib.suppress(OSError):  # no bound can lie below what is used: the old one stays
+                os.pwrite(self.files[use][0], str(number).encode(), 0)
 
 
 def _number(name: str, text: str) -> int:

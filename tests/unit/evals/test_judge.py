@@ -104,7 +104,8 @@ def test_no_sandbox_no_verdict(problems, tmp_path, monkeypatch):
         judge_samples(problems.path, samples.path, tmp_path / "verdicts", QUICK, 1)
     unsafe = Judge(seconds=2.0, memory_mb=256, unsafe_no_sandbox=True)
     table = judge_samples(problems.path, samples.path, tmp_path / "verdicts", unsafe, 1)
-    assert table.manifest["sandbox"]["unsafe"] is True and table.manifest["scores"][0]["value"] == 1.0
+    assert table.manifest["sandbox"]["tier"] == "none" and table.manifest["sandbox"]["unsafe"] is True
+    assert table.manifest["scores"][0]["value"] == 1.0
 
 
 def test_pass_at_k_from_fewer_samples_is_refused_before_anything_runs(problems, tmp_path):
@@ -167,5 +168,5 @@ def test_verdict_is_json_on_stdout(tmp_path):
     command = [sys.executable, "-c", "from evals.cli import app; app.meta()", "run", str(tmp_path / "p.py")]
     test = ["--test", str(tmp_path / "t.py"), "--entry", "f"]
     alone, tested = (json.loads(subprocess.check_output(command + more)) for more in ([], test))
-    assert alone["verdict"] == "passed"
+    assert alone["verdict"] == "passed" and alone["tier"] in tiers.TIERS and alone["unsafe"] is False
     assert (tested["verdict"], tested["detail"]) == ("failed", "AssertionError (line 1: assert f(1) == 3)")
