@@ -255,6 +255,11 @@ def test_remedy_is_one_command_that_fits_the_machine(tmp_path, files, known, exp
     assert remedy(tmp_path, uid=1000, **known).startswith(expected)
 
 
+def test_remedy_is_bubblewrap_where_nothing_else_can_be_seen_to_be_wrong(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert remedy(tmp_path, uid=1000) == "apt install bubblewrap"
+
+
 def test_filters_exist_for_both_machines_and_differ():
     assert seccomp.build("x86_64") != seccomp.build("aarch64")
     with pytest.raises(KeyError, match="riscv64"):
