@@ -9,6 +9,7 @@ Promises:
 * The manifest records schema, settings, the digests of the inputs, the hash of every shard, and the
   counts in, out and rejected by reason.  ``digest`` depends on the content alone, not on clocks.
 * A killed verb resumes at the next unit of work, provided that its settings and inputs are the same.
+* Where a verb says what each unit was made from, the units that would come out the same are kept (`reuse`).
 * The same rows give the same bytes, whatever the number of workers.
 
 ``docs/contract.md`` explains every column in words; a test holds the two together.
@@ -24,8 +25,8 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,22 +37,20 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import reuse
 from refusal import VERSION as VERSION
 from refusal import Refusal as Refusal
 from schemas import SCHEMA_VERSION, SCHEMAS
+from shards import ROW_GROUP_BYTES as ROW_GROUP_BYTES
+from shards import conform as conform
+from shards import encodings as encodings
+from shards import write_parquet as write_parquet
 
 log = logging.getLogger(__name__)
 
 MEASURED = "measured"
 """The part for seconds and bytes of memory.  It is hashed like any other but is no part of the digest, so
 that two runs with the same outcome have the same digest."""
-
-ROW_GROUP_BYTES = 64 << 20
-"""Row groups are cut by bytes: whole repositories in one row group overflowed the 2 GB offsets of
-other corpora (stack-v3-train, discussion 1)."""
-
-LONG = 1024
-"""Bytes a value, on average, above which a column holds texts and not names."""
 
 LOCK = ".fathom.lock"
 
@@ -234,8 +233,8 @@ class Output:
         """
         parts: dict[str, list[dict[str, Any]]] = {}
         counts: dict[str, Any] = {"in": 0, "out": 0, "rejected": Counter()}
-        for file in sorted((self.path / ".units").glob("*.json")):
-            record = json.loads(file.read_text())
+        records = {file.stem: json.loads(file.read_text()) for file in (self.path / ".units").glob("*.json")}
+        for _, record in sorted(records.items()):
             counts["in"] += record["in"]
             counts["out"] += record["out"]
             counts["rejected"].update(record["rejected"])
@@ -261,13 +260,15 @@ class Output:
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "finished": datetime.fromtimestamp(finished, UTC).isoformat(timespec="seconds"),
             "seconds": round(finished - self.started, 3),
+            **reuse.told(self.path, records),
             **more,
         }
         write_aside(self.path / "manifest.json", (json.dumps(manifest, indent=1) + "\n").encode())
         shutil.rmtree(self.path / ".units")
         for left in self.path.rglob(".*.part"):
             left.unlink(missing_ok=True)
-        (self.path / ".plan.json").unlink(missing_ok=True)
+        for name in (".plan.json", reuse.ORIGINS):
+            (self.path / name).unlink(missing_ok=True)
         return Table(self.path, manifest)
 
     def _record(self, unit: str) -> Path:
@@ -317,6 +318,7 @@ def building(
     settings: Any,
     inputs: Iterable[Table] = (),
     precious: str = "",
+    origins: Mapping[str, str] | None = None,
     **pins: str,
 ) -> Iterator[Output | Table]:
     """Open ``path`` for writing: yields the finished ``Table`` if it is up to date, else an ``Output``.
@@ -329,6 +331,8 @@ def building(
         settings: The verb's settings dataclass; it must hold nothing that does not change the result.
         inputs: The tables that are read.
         precious: A pattern below ``path`` of what is not cleared if it is of another plan, but refused.
+        origins: All that decides each unit besides the settings, as a hash by unit, if the units are
+            independent of one another: of an older table the units with the same hash stay as they are.
         pins: Hashes of inputs that are not tables, by name (a list of packages, a folder).
     """
     inputs, keys = list(inputs), ("table", "made_by", "digest")
@@ -359,46 +363,33 @@ def building(
         plan_file = path / ".plan.json"
         if not plan_file.exists() or plan_file.read_text() != json.dumps(plan):
             _refuse_loss(path, precious, plan_file, plan)
+            kept = reuse.records(path, plan, origins or {})
             # What vouches for the rest goes first: a kill in between must not leave a false witness.
             for name in ("manifest.json", ".plan.json"):
                 (path / name).unlink(missing_ok=True)
-            for left in path.iterdir():
-                if left.is_dir() and not left.is_symlink():
-                    shutil.rmtree(left)
-                elif left.name != LOCK:
-                    left.unlink()
+            _clear(path, {shard["name"] for record in kept.values() for _, shard in record["shards"]})
             write_aside(plan_file, json.dumps(plan).encode())
+            (path / ".units").mkdir()
+            for unit, record in kept.items():
+                write_aside(path / ".units" / f"{unit}.json", json.dumps(record).encode())
         (path / ".units").mkdir(exist_ok=True)
+        if origins is not None:
+            write_aside(path / reuse.ORIGINS, json.dumps(origins).encode())
         yield Output(path, table, made_by, resolved, sources, time.time())
+
+
+def _clear(path: Path, keep: Collection[str]) -> None:
+    """Remove all that is below a table's directory but the shards to ``keep``."""
+    for left in sorted(path.rglob("*"), reverse=True):
+        if left.is_dir() and not left.is_symlink():
+            with suppress(OSError):
+                left.rmdir()
+        elif left.name != LOCK and left.relative_to(path).as_posix() not in keep:
+            left.unlink()
 
 
 def _as_dict(settings: Any) -> Any:
     return asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else settings
-
-
-def conform(rows: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
-    """``rows`` with exactly the columns and types of ``schema``; a wrong column is a bug of the caller."""
-    missing = set(schema.names) ^ set(rows.column_names)
-    assert not missing, f"{where}: columns differ from the schema: {sorted(missing)}"
-    for field in schema:
-        assert field.nullable or rows[field.name].null_count == 0, f"{where}: null in column {field.name}"
-    return rows.select(schema.names).cast(schema)
-
-
-def write_parquet(path: Path, rows: pa.Table) -> None:
-    """zstd parquet whose row groups stay under ``ROW_GROUP_BYTES`` of data (or hold a single row)."""
-    with pq.ParquetWriter(path, rows.schema, compression="zstd", **encodings(rows)) as writer:
-        for group in _groups(rows):
-            writer.write_table(group)
-
-
-def encodings(rows: pa.Table) -> dict[str, Any]:
-    """Options of a parquet writer: long values are neither put into a dictionary nor ranked as least and
-    greatest, for both copy them, and a value may be a text of a gigabyte."""
-    if any(pa.types.is_nested(kind) for kind in rows.schema.types):
-        return {}  # columns inside of others are not told apart here
-    short = [name for name in rows.column_names if rows[name].nbytes <= LONG * max(1, rows.num_rows)]
-    return {"use_dictionary": short or False, "write_statistics": short or False}
 
 
 def rejects(rows: Iterable[tuple[str, str, str | None, int, int]], verb: str) -> pa.Table:
@@ -406,16 +397,6 @@ def rejects(rows: Iterable[tuple[str, str, str | None, int, int]], verb: str) ->
     columns = list(zip(*sorted(rows, key=lambda row: (row[0], row[1])), strict=True)) or [()] * 5
     key, reason, detail, files, size = columns
     return pa.table([key, [verb] * len(key), reason, detail, files, size], schema=SCHEMAS["rejects"])
-
-
-def _groups(rows: pa.Table) -> Iterator[pa.Table]:
-    start = 0
-    while start < rows.num_rows or start == 0:
-        length = rows.num_rows - start
-        while length > 1 and rows.slice(start, length).nbytes > ROW_GROUP_BYTES:
-            length = (length + 1) // 2
-        yield rows.slice(start, length)
-        start += max(length, 1)
 
 
 def _reasons(rows: pa.Table) -> Counter[str]:

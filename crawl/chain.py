@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import corpus
@@ -48,9 +47,10 @@ def verb(table: Table) -> str:
     return str(table.manifest["made_by"])
 
 
-def stale(tables: list[Table]) -> Iterator[Table]:
-    """The tables that were made from others than those that stand beside them now."""
-    present = {table.digest for table in tables}
+def stale(tables: list[Table]) -> list[Table]:
+    """The tables that were made, at first or second hand, from others than stand beside them now."""
+    fresh: set[str] = set()
     for table in tables:
-        if any(digest not in present for digest in sources_of(table)):
-            yield table
+        if all(digest in fresh for digest in sources_of(table)):
+            fresh.add(table.digest)
+    return [table for table in tables if table.digest not in fresh]

@@ -63,6 +63,7 @@ def fetch(
     *,
     settings: Fetch = Fetch(),
     cache: Annotated[Path | None, Parameter(env_var="FATHOM_CACHE")] = None,
+    optouts: Path | None = None,
     workers: int = 0,
 ) -> corpus.Table:
     """Download every listed repo and read its files as text, each with its language and licence.
@@ -71,11 +72,12 @@ def fetch(
         src: The table of repos, from `crawl list`.
         dst: The table of files to write.
         cache: Where downloads are kept; ~/.cache/fathom if not given.
+        optouts: The list of what must not be used; it may grow and nothing else.
         workers: Processes that read archives; 0 is one per processor.
     """
     from crawl import fetch
 
-    return fetch.fetch_repos(src, dst, settings, cache, workers)
+    return fetch.fetch_repos(src, dst, settings, cache, workers, optouts)
 
 
 @app.command(name="filter")
@@ -203,3 +205,16 @@ def explain(out: Path, name: str, /) -> None:
     from crawl import explain
 
     print(explain.explain(out, name))
+
+
+@app.command
+def optout(listed: Path, out: Path, /) -> None:
+    """Take repos, owners, forks, commits, hashes and paths out of a run, rewriting only their shards.
+
+    Args:
+        listed: The list of opt-outs, one typed entry a line; `crawl fetch` is to be given the same one.
+        out: The directory that holds the tables of the run.
+    """
+    from crawl import optout
+
+    print(optout.opt_out(listed, out))

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 import corpus
 import passes
+import reuse
 from corpus import Output, Refusal, Shard, Table
 from crawl import languages, resolve
 from crawl.config import Order
@@ -51,7 +52,11 @@ def order_repos(src: Path, parsed: Path, dst: Path, settings: Order, workers: in
     if kept.digest not in {source["digest"] for source in found.manifest["inputs"]}:
         raise Refusal(f"{parsed} was made from other files than {src}: run `crawl parse {src} {parsed}`.")
     inputs = [kept, found]
-    with corpus.building(dst, "documents", made_by="crawl order", settings=settings, inputs=inputs) as out:
+    origins = reuse.by_shard(inputs)
+    building = corpus.building(
+        dst, "documents", made_by="crawl order", settings=settings, inputs=inputs, origins=origins
+    )
+    with building as out:
         if isinstance(out, Table):
             return out
         shards = {Path(shard.name).stem: shard for shard in kept.shards()}

@@ -17,6 +17,7 @@ import polars as pl
 
 from corpus import Refusal, Table
 from crawl import chain, packed
+from printable import visible
 from schemas import SCHEMAS
 
 HIDDEN = ("repo", "path", "text", "files", "id", "imports")
@@ -59,7 +60,7 @@ def explain(out: Path, name: str) -> str:
         f"{table.path} was made from a table that is no longer there: make again."
         for table in chain.stale(tables)
     ]
-    return "\n".join(plain(line) for line in [*lines, *old])
+    return "\n".join(visible(line) for line in [*lines, *old])
 
 
 def named(tables: Sequence[Table], name: str) -> tuple[str, str | None]:
@@ -186,11 +187,6 @@ def _runs(table: Table, place: Place) -> str:
         return "in no sequence: another part of its document was packed"
     told = [f"{run.split} {run.sequence}, tokens {run.start}-{run.end} ({run.mode})" for run in runs]
     return f"{sum(run.end - run.start for run in runs):,} tokens: {'; '.join(told)}"
-
-
-def plain(text: str) -> str:
-    """Paths are hostile: what a terminal would obey is spelt out."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _few(names: Sequence[str]) -> str:

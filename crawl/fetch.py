@@ -24,9 +24,11 @@ import polars as pl
 
 import corpus
 import passes
+import reuse
 import schemas
-from crawl import encodings, evidence, languages
+from crawl import encodings, evidence, languages, optouts
 from crawl.config import Fetch
+from crawl.optouts import Optouts
 from crawl.sources import SOURCES, cache_folder
 from crawl.sources.entry import BadRepo, Caps, Entry, OutOfReach, Repo, printable, tidy
 
@@ -46,21 +48,32 @@ Traffic = dict[str, dict[str, float]]
 """By source, what travelled: repos, bytes, seconds of one connection.  `crawl plan` reads it."""
 
 
-def fetch_repos(src: Path, dst: Path, settings: Fetch, cache: Path | None, workers: int) -> corpus.Table:
-    """Write the table of files of all repos listed at ``src``."""
+def fetch_repos(
+    src: Path, dst: Path, settings: Fetch, cache: Path | None, workers: int, unwanted: Path | None = None
+) -> corpus.Table:
+    """Write the table of files of all repos listed at ``src``, but what the list ``unwanted`` opts out."""
     repos = corpus.read(src, "repos")
     listed = _listed(src, repos.digest)
     cache = cache_folder(cache)
-    with corpus.building(dst, "files", made_by=VERB, settings=settings, inputs=[repos]) as out:
+    wishes = optouts.read(unwanted)
+    _refuse_shrunk(dst, wishes)
+    origins = {unit: reuse.hash_of([repr(repo), wishes.pin]) for unit, repo in listed.items()}
+    building = corpus.building(
+        dst, "files", made_by=VERB, settings=settings, inputs=[repos], origins=origins, optouts=wishes.pin
+    )
+    with building as out:
         if isinstance(out, corpus.Table):
             return out
         left = out.left(sorted(listed))
-        failed, traffic = _obtain({unit: listed[unit] for unit in left}, cache, _caps(settings))
+        failed = _opted_out({unit: listed[unit] for unit in left}, wishes)
+        wanted = {unit: listed[unit] for unit in left if unit not in failed}
+        missed, traffic = _obtain(wanted, cache, _caps(settings))
+        failed |= missed
         _refuse_too_few(failed, listed, settings.missing)
         read = partial(_read_unit, src=src, digest=repos.digest, caps=_caps(settings), cache=cache)
-        work = partial(read, out=out, failed=failed)
+        work = partial(read, out=out, failed=failed, wishes=wishes)
         passes.each(work, left, label="reading repos", workers=workers)
-        return out.seal(traffic=traffic)
+        return out.seal(traffic=traffic, optouts=len(wishes.entries))
 
 
 class Read(NamedTuple):
@@ -199,13 +212,14 @@ def _read_unit(
     caps: Caps,
     cache: Path,
     failed: dict[str, Failure],
+    wishes: Optouts,
 ) -> None:
     repo = _listed(src, digest)[unit]
     try:
         if unit in failed:
             raise failed[unit]
         entries = _Counted(SOURCES[repo.source].entries(repo, cache, caps))
-        read = read_repo(repo, entries)
+        read = _wanted(read_repo(repo, entries), wishes)
         came_in = entries.count
     except (BadRepo, OutOfReach) as failure:
         log.warning("%s: %s (%s)", repo.repo, failure.reason, failure.detail)
@@ -252,6 +266,28 @@ def _caps(settings: Fetch) -> Caps:
         settings.max_ratio,
         settings.max_repo_seconds,
     )
+
+
+def _refuse_shrunk(dst: Path, wishes: Optouts) -> None:
+    """A crawl that opt-outs were applied to is never run again without them."""
+    try:
+        before = corpus.read(dst, "files")
+    except corpus.Refusal:
+        return  # nothing is finished there
+    if "optouts" in before.manifest:
+        optouts.refuse_shrunk(before, wishes)
+
+
+def _wanted(read: Read, wishes: Optouts) -> Read:
+    """What a repo holds without the files that were opted out of."""
+    files, rejects = optouts.apply(read.files, read.rejects, wishes)
+    return Read(files, read.licenses.filter(pl.col("path").is_in(files["path"].implode())), rejects)
+
+
+def _opted_out(repos: dict[str, Repo], wishes: Optouts) -> dict[str, Failure]:
+    """The repos that must not even be downloaded, by unit."""
+    found = {unit: wishes.of_repo(repo.repo, repo.revision) for unit, repo in repos.items()}
+    return {unit: BadRepo(optouts.REASON, entry) for unit, entry in found.items() if entry}
 
 
 class _Obtained(NamedTuple):

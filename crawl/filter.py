@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import corpus
 import passes
+import reuse
 import schemas
 from crawl import licenses, rules, signals
 from crawl.config import Filter, Rules
@@ -27,7 +28,11 @@ def filter_files(src: Path, dst: Path, settings: Filter, workers: int) -> corpus
     rules.of(settings.profiles)
     files = corpus.read(src, "files")
     pins = {"rules": str(rules.version())}
-    with corpus.building(dst, "files", made_by=VERB, settings=settings, inputs=[files], **pins) as out:
+    origins = reuse.by_shard([files], *pins.values())
+    building = corpus.building(
+        dst, "files", made_by=VERB, settings=settings, inputs=[files], origins=origins, **pins
+    )
+    with building as out:
         if isinstance(out, corpus.Table):
             return out
         units = out.left(Path(shard.name).stem for shard in files.shards())

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import corpus
 import passes
+import reuse
 from corpus import Output, Shard, Table
 from crawl.config import Parse
 from crawl.syntax import Outcome, grammar_of
@@ -37,7 +38,10 @@ class Row(NamedTuple):
 def parse_files(src: Path, dst: Path, settings: Parse, workers: int) -> Table:
     """Write the table ``parsed`` of the table ``files`` at ``src``, shard by shard."""
     files = corpus.read(src, "files")
-    building = corpus.building(dst, "parsed", made_by="crawl parse", settings=settings, inputs=[files])
+    origins = reuse.by_shard([files])
+    building = corpus.building(
+        dst, "parsed", made_by="crawl parse", settings=settings, inputs=[files], origins=origins
+    )
     with building as out:
         if isinstance(out, Table):
             return out

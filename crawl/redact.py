@@ -24,6 +24,7 @@ import pyarrow as pa
 
 import corpus
 import passes
+import reuse
 from corpus import Output, Shard, Table
 from crawl import secrets
 from crawl.config import Redact
@@ -59,7 +60,11 @@ def redact_files(src: Path, dst: Path, settings: Redact, workers: int) -> Table:
     """Write the files of ``src`` without their secrets, shard by shard."""
     files = corpus.read(src, "files")
     pin = hashlib.sha256(b"fathom salt:" + _salt()).hexdigest()
-    with corpus.building(dst, "files", made_by=VERB, settings=settings, inputs=[files], salt=pin) as out:
+    origins = reuse.by_shard([files], pin)
+    building = corpus.building(
+        dst, "files", made_by=VERB, settings=settings, inputs=[files], origins=origins, salt=pin
+    )
+    with building as out:
         if isinstance(out, Table):
             return out
         shards = {Path(shard.name).stem: shard for shard in files.shards()}

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 import corpus
 import passes
+import reuse
 from corpus import Output, Refusal, Shard, Table
 from crawl import quality
 from crawl.config import Screen
@@ -60,7 +61,11 @@ def screen_documents(
     found, protected = corpus.read(parsed, "parsed"), corpus.read(problems, "problems")
     learned = None if scorer is None else corpus.read(scorer, "scorer")
     inputs = [documents, found, protected, *([learned] if learned else [])]
-    with corpus.building(dst, "corpus", made_by="crawl screen", settings=settings, inputs=inputs) as out:
+    origins = reuse.by_shard(inputs)
+    building = corpus.building(
+        dst, "corpus", made_by="crawl screen", settings=settings, inputs=inputs, origins=origins
+    )
+    with building as out:
         if isinstance(out, Table):
             return out
         shards = {Path(shard.name).stem: shard for shard in documents.shards()}

@@ -14,8 +14,9 @@ VERBS = {
     "repos": (crawl, "list", []),
     "files": (crawl, "fetch", ["repos"]),
     "kept": (crawl, "filter", ["files"]),
-    "parsed": (crawl, "parse", ["kept"]),
-    "documents": (crawl, "order", ["kept", "parsed"]),
+    "redacted": (crawl, "redact", ["kept"]),
+    "parsed": (crawl, "parse", ["redacted"]),
+    "documents": (crawl, "order", ["redacted", "parsed"]),
     "unique": (dedup, "scan", ["documents"]),
     "problems": (evals, "problems", []),
     "corpus": (crawl, "screen", ["unique", "parsed", "problems"]),
@@ -24,12 +25,16 @@ VERBS = {
 }
 """What the Makefile would call, by the table that is made."""
 
+WIDE = ("fetch", "filter", "redact", "parse", "order", "scan", "screen", "pack")
+"""Verbs that start processes; for so little this one is quicker."""
 
-def make(out: Path, run: Path, upto: str = "tokens") -> Path:
+
+def make(out: Path, run: Path, upto: str = "tokens", optouts: Path | None = None) -> Path:
     """Run the verbs in their order; each says by itself that it is up to date."""
     for table, (app, verb, sources) in VERBS.items():
         words = [verb, *(str(out / source) for source in sources), str(out / table), "--run", str(run)]
-        app.meta(words)
+        words += ["--workers", "1"] if verb in WIDE else []
+        app.meta([*words, "--optouts", str(optouts)] if optouts and verb == "fetch" else words)
         if table == upto:
             return out
     raise AssertionError(f"no verb makes {upto}")

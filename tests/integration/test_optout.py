@@ -1,0 +1,108 @@
+"""What was opted out is gone from every table, as if it had never been there; all else stays as it was."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import corpus
+from corpus import Refusal
+from crawl import optout
+from tests.integration.conftest import VERBS, make
+
+GROWING = ["files", "kept", "redacted", "parsed", "documents"]
+"""Tables of a shard for every repo."""
+
+
+def content(out: Path, tables: list[str]) -> dict[str, bytes]:
+    """Every shard of the tables, whatever part."""
+    found = {}
+    for name in tables:
+        table = corpus.read(out / name)
+        for part in table.manifest["parts"]:
+            found |= {f"{name}/{shard.name}": table.file(shard).read_bytes() for shard in table.shards(part)}
+    return found
+
+
+@pytest.fixture
+def wishes(made: Path, tmp_path: Path) -> Path:
+    """One entry of every kind that something in the small world answers to."""
+    files = corpus.read(made / "files").scan().collect()
+    part = files.filter(repo="folder/geometry", path="geo/part3.py")["sha256"][0]
+    commit = files.filter(repo="folder/numbers")["revision"][0]
+    path = tmp_path / "optouts.txt"
+    entries = ["# wishes", "", f"hash {part}", "path folder/shapes:pkg/loop_*", f"commit {commit[:20]}"]
+    path.write_text("\n".join([*entries, "repo FOLDER/scripts", "owner github.com/nobody"]) + "\n")
+    return path
+
+
+def test_the_result_is_that_of_a_rebuild_without_those_files_byte_for_byte(
+    copy: Path, wishes: Path, run_file: Path, tmp_path: Path
+) -> None:
+    untouched = {
+        path: (copy / path).stat().st_ino for path in content(copy, GROWING) if "shapes-fork" in path
+    }
+    told = optout.opt_out(wishes, copy)
+    assert "kept, redacted, parsed, documents, unique, corpus, tokenizer, tokens" in told
+    make(copy, run_file, optouts=wishes)
+    rebuilt = make(tmp_path / "rebuilt", run_file, optouts=wishes)
+    assert content(copy, list(VERBS)) == content(rebuilt, list(VERBS))
+    assert {path: (copy / path).stat().st_ino for path in untouched} == untouched
+    assert len(untouched) >= 10 and not (copy / ".optout").exists()
+    names = corpus.read(copy / "files").scan().select(pl.format("{}:{}", "repo", "path")).collect()
+    gone = ("folder/numbers", "folder/scripts", "part3", "folder/shapes:pkg/loop_")
+    assert names.height and not any(word in name for name in names.to_series() for word in gone)
+
+
+def test_a_list_that_grew_is_applied_again_and_one_that_shrank_is_refused(
+    copy: Path, wishes: Path, run_file: Path
+) -> None:
+    optout.opt_out(wishes, copy)
+    digest = corpus.read(copy / "files").digest
+    assert "nothing new" in optout.opt_out(wishes, copy)
+    with wishes.open("a") as file:
+        file.write("repo folder/geometry\n")
+    optout.opt_out(wishes, copy)
+    assert corpus.read(copy / "files").digest != digest
+    wishes.write_text("repo folder/geometry\n")
+    for again in (lambda: optout.opt_out(wishes, copy), lambda: make(copy, run_file, "files")):
+        with pytest.raises((Refusal, SystemExit)):
+            again()
+
+
+def test_a_fork_is_found_by_what_it_shares_and_written_into_the_list(copy: Path, tmp_path: Path) -> None:
+    wishes = tmp_path / "optouts.txt"
+    wishes.write_text("forks folder/shapes\n")
+    optout.opt_out(wishes, copy)
+    assert wishes.read_text().endswith("repo folder/shapes-fork\n")
+    repos = corpus.read(copy / "files").scan().collect()["repo"].unique()
+    assert sorted(repos) == ["folder/geometry", "folder/numbers", "folder/scripts"]
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(copy: Path, wishes: Path, tmp_path: Path) -> None:
+    expected = Path(shutil.copytree(copy, tmp_path / "expected"))
+    optout.opt_out(wishes, expected)
+    script = "import sys; from pathlib import Path; from crawl import optout\n"
+    script += "print('go', flush=True); optout.opt_out(Path(sys.argv[1]), Path(sys.argv[2]))"
+    for pause in (0.0, 0.005, 0.01, 0.02, 0.04):
+        words = [sys.executable, "-c", script, str(wishes), str(copy)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
+            assert process.stdout is not None and process.stdout.readline() == b"go\n"
+            time.sleep(pause)
+            os.kill(process.pid, signal.SIGKILL)
+    optout.opt_out(wishes, copy)
+    assert content(copy, ["files"]) == content(expected, ["files"])
+
+
+@pytest.mark.parametrize("line", ["github.com/a/b", "hash abc", "commit xyz", "path folder/shapes", "repo "])
+def test_a_line_that_is_no_entry_is_refused_with_its_number(copy: Path, tmp_path: Path, line: str) -> None:
+    wishes = tmp_path / "optouts.txt"
+    wishes.write_text(f"repo folder/shapes\n{line}\n")
+    with pytest.raises(Refusal, match=r"optouts.txt, line 2"):
+        optout.opt_out(wishes, copy)
