@@ -33,6 +33,15 @@ def tables_of(out: Path) -> list[Table]:
     return list(placed.values())
 
 
+def upstream(last: Table, tables: list[Table]) -> list[Table]:
+    """``last`` and those of ``tables`` that it was made from, at first or any later hand, in their order."""
+    needed = {last.digest}
+    for table in reversed(tables):
+        if table.digest in needed:
+            needed |= set(sources_of(table))
+    return [table for table in tables if table.digest in needed]
+
+
 def sources_of(table: Table) -> list[str]:
     """The digests of the tables that a table was made from."""
     return [source["digest"] for source in table.manifest["inputs"] if source["made_by"]]

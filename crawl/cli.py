@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import corpus
 import crawl
 import runfile
-from crawl.config import Fetch, Filter, Learn, List, Order, Parse, Redact, Rules, Screen
+from crawl.config import Fetch, Filter, Learn, List, Order, Parse, Publish, Redact, Rules, Screen
 
 app = runfile.stage("crawl", crawl.__doc__ or "")
 
@@ -218,3 +218,17 @@ def optout(listed: Path, out: Path, /) -> None:
     from crawl import optout
 
     print(optout.opt_out(listed, out))
+
+
+@app.command
+def publish(src: Path, dst: Path, /, *, settings: Publish = Publish(), workers: int = 0) -> corpus.Table:
+    """Write the corpus as a dataset that `datasets` streams, with a card, once it passed the last checks.
+
+    Args:
+        src: The corpus, from `crawl screen`, with the other tables of its run beside it.
+        dst: The directory of the dataset to write.
+        workers: Processes; 0 is one per processor.
+    """
+    from crawl import publish
+
+    return publish.publish(src, dst, settings, workers)

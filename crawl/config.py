@@ -192,3 +192,12 @@ class Screen:
     """Files that the scorer gives less are rejected, where one is given."""
     max_error_share: dict[str, float] = field(default_factory=_gates)
     """By language: files with a larger share of bytes under syntax errors are rejected; others never."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Publish:
+    contact: str = ""
+    """How to ask for removal, as the card puts it: an address, or what to do."""
+    title: str = "A corpus of source code"
+    """What the card calls the dataset."""
