@@ -137,6 +137,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         status=TEXT,
         error_share=(pa.float32(),),
         imports=pa.list_(pa.field("element", TEXT, nullable=False)),
+        mentions=pa.list_(pa.field("element", TEXT, nullable=False)),
+        defines=pa.list_(pa.field("element", TEXT, nullable=False)),
         declares=(TEXT,),
     ),
     "quality": _table(

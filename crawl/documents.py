@@ -20,11 +20,12 @@ import corpus
 import passes
 import reuse
 from corpus import Output, Refusal, Shard, Table
-from crawl import languages, resolve
+from crawl import languages
 from crawl.config import Order
+from crawl.imports.families import FAMILY_OF, edges
+from crawl.imports.place import Source
 from crawl.order import Strategy, orders
 from crawl.reach import Reach, reach
-from crawl.resolve import Source
 from schemas import SCHEMAS
 
 
@@ -72,13 +73,13 @@ def order_shard(
     twin = next(shard for shard in found.shards() if Path(shard.name).stem == unit)
     sources = {repo: rows for (repo,), rows in found.frame(twin).partition_by("repo", as_dict=True).items()}
     documents: list[dict[str, Any]] = []
-    edges: list[dict[str, str]] = []
+    imported: list[dict[str, str]] = []
     worth: list[dict[str, Any]] = []
     rejects: list[tuple[str, str, str | None, int, int]] = []
     files = kept.frame(shards[unit])
     for (repo,), rows in files.partition_by("repo", as_dict=True, maintain_order=True).items():
-        imports = resolve.edges([_source(row) for row in sources[repo].iter_rows(named=True)])
-        edges += [{"repo": repo, "importer": importer, "imported": path} for importer, path in imports]
+        imports = edges([_source(row) for row in sources[repo].iter_rows(named=True)])
+        imported += [{"repo": repo, "importer": importer, "imported": path} for importer, path in imports]
         of_repo = {file.path: file for file in map(File._make, rows.select(File._fields).iter_rows())}
         laid = lay_out(of_repo, imports, settings, str(repo))
         worth += [
@@ -95,7 +96,7 @@ def order_shard(
         unit,
         {
             "": _table(documents),
-            "edges": pa.Table.from_pylist(edges, schema=SCHEMAS["edges"]),
+            "edges": pa.Table.from_pylist(imported, schema=SCHEMAS["edges"]),
             "reach": pa.Table.from_pylist(worth, schema=SCHEMAS["reach"]),
             "rejects": corpus.rejects(rejects, "crawl order"),
         },
@@ -140,8 +141,8 @@ class Layout(NamedTuple):
 
 def lay_out(files: dict[str, File], imports: Sequence[tuple[str, str]], settings: Order, repo: str) -> Layout:
     """The documents of one repo, sorted by the smallest path of each component."""
-    related = [path for path, file in files.items() if file.language in resolve.GROUPS]
-    alone = [("file", [path]) for path, file in files.items() if file.language not in resolve.GROUPS]
+    related = [path for path, file in files.items() if file.language in FAMILY_OF]
+    alone = [("file", [path]) for path, file in files.items() if file.language not in FAMILY_OF]
     sizes = {path: len(join([files[path]])[0].encode()) for path in related}
     documents = {
         strategy: [document for part in ordered for document in _fitting(part, sizes, settings)]
@@ -226,7 +227,7 @@ def _percent(char: str) -> str:
 
 
 def _source(row: dict[str, Any]) -> Source:
-    return Source(row["path"], row["language"], row["imports"], row["declares"])
+    return Source(**{name: row[name] for name in Source._fields})
 
 
 def _table(documents: list[dict[str, Any]]) -> pa.Table:

@@ -83,6 +83,8 @@ def _table(rows: list[Row]) -> pa.Table:
         "status": [row.outcome.status for row in rows],
         "error_share": [row.outcome.error_share for row in rows],
         "imports": [list(row.outcome.imports) for row in rows],
+        "mentions": [list(row.outcome.mentions) for row in rows],
+        "defines": [list(row.outcome.defines) for row in rows],
         "declares": [row.outcome.declares for row in rows],
     }
     schema = SCHEMAS["parsed"]

@@ -13,7 +13,8 @@ from typing import NamedTuple, cast
 import tree_sitter_language_pack as pack
 from tree_sitter import Node, Parser, Tree
 
-from crawl.imports import Finder
+from crawl.imports import families
+from crawl.imports.find import Finder
 
 _OF_THE_SAME_NAME = (
     "ada agda c clojure cmake cpp css cuda dart dockerfile elixir elm erlang fortran glsl go groovy "
@@ -52,9 +53,13 @@ class Outcome(NamedTuple):
     error_share: float | None = None
     """Bytes under ERROR and MISSING nodes by bytes; None unless parsed."""
     imports: tuple[str, ...] = ()
-    """Targets as `resolve` reads them, in file order, once each."""
+    """Targets as `crawl.imports` resolves them, in file order, once each."""
+    mentions: tuple[str, ...] = ()
+    """Names that need no import where they stand, sorted."""
+    defines: tuple[str, ...] = ()
+    """Names that the file offers to others, in file order."""
     declares: str | None = None
-    """The package or namespace that the file says it belongs to."""
+    """The package, namespace or module that the file says it is."""
 
 
 def look(source: bytes, grammar: str) -> Outcome:
@@ -62,7 +67,7 @@ def look(source: bytes, grammar: str) -> Outcome:
     parser, finder = _tools(grammar)
     tree: Tree = parser.parse(source)
     found = finder.find(tree.root_node)
-    return Outcome("parsed", error_share(tree, len(source)), found.imports, found.declares)
+    return Outcome("parsed", error_share(tree, len(source)), *found)
 
 
 def error_share(tree: Tree, size: int) -> float:
@@ -88,4 +93,4 @@ def error_share(tree: Tree, size: int) -> float:
 @cache
 def _tools(grammar: str) -> tuple[Parser, Finder]:
     language = pack.get_language(cast(pack.SupportedLanguage, grammar))
-    return Parser(language), Finder(grammar, language)
+    return Parser(language), Finder(language, families.GRAMMARS.get(grammar))

@@ -110,5 +110,5 @@ def _outcome(answer: list[Any] | str) -> Outcome:
     """An exception of the child is a bug of ours, not odd data: it is raised here again."""
     if isinstance(answer, str):
         raise RuntimeError(f"in the parsing process: {answer}")
-    status, share, imports, declares = answer
-    return Outcome(status, share, tuple(imports), declares)
+    status, share, imports, mentions, defines, declares = answer
+    return Outcome(status, share, tuple(imports), tuple(mentions), tuple(defines), declares)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crawl.imports import use_paths
+from crawl.imports.find import paths_of
 from crawl.syntax import look
 
 CASES = {
@@ -51,4 +51,4 @@ def test_a_target_named_twice_is_one_target() -> None:
 
 
 def test_use_trees_may_nest_and_break_lines() -> None:
-    assert use_paths("a::{\n  b::{c, // note\n    d},\n  e,\n}") == ["a::b::c", "a::b::d", "a::e"]
+    assert paths_of("a::{\n  b::{c, // note\n    d},\n  e,\n}") == ["a::b::c", "a::b::d", "a::e"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import grimp
 import pytest
 
-from crawl.resolve import Source, edges
+from crawl.imports.families import edges
+from crawl.imports.place import Source
 from crawl.syntax import look
 
 PYTHON = """
@@ -96,27 +97,6 @@ CASES = {
 def test_other_languages_find_the_files_they_would_open(language: str) -> None:
     table, expected = CASES[language]
     assert edges(sources(table, language)) == expected
-
-
-def test_java_finds_classes_packages_and_the_class_of_a_static_member() -> None:
-    table = "m/p/A.java: p.q.B p.q.C.member java.util.List\nm/p/q/B.java:\nm/p/q/C.java:\nm/D.java: p.q\n"
-    declares = {"m/p/A.java": "p", "m/p/q/B.java": "p.q", "m/p/q/C.java": "p.q"}
-    assert edges(sources(table, "java", declares)) == [
-        ("m/D.java", "m/p/q/B.java"),
-        ("m/D.java", "m/p/q/C.java"),
-        ("m/p/A.java", "m/p/q/B.java"),
-        ("m/p/A.java", "m/p/q/C.java"),
-    ]
-
-
-def test_php_finds_classes_by_namespace_and_required_files_by_path() -> None:
-    table = "src/A.php: N\\M\\B ./inc.php\nsrc/M/B.php: \\N\\A Missing\\C\nsrc/inc.php:\n"
-    declares = {"src/A.php": "N", "src/M/B.php": "N\\M"}
-    assert edges(sources(table, "php", declares)) == [
-        ("src/A.php", "src/M/B.php"),
-        ("src/A.php", "src/inc.php"),
-        ("src/M/B.php", "src/A.php"),
-    ]
 
 
 def test_languages_do_not_import_one_another() -> None:
