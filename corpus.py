@@ -17,7 +17,6 @@ Promises:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -25,8 +24,8 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +36,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import guards
 import reuse
+from guards import LOCK as LOCK
+from guards import only_writer as only_writer
+from guards import sealed_by_a_verb as sealed_by_a_verb
 from refusal import VERSION as VERSION
 from refusal import Refusal as Refusal
 from schemas import SCHEMA_VERSION, SCHEMAS
@@ -51,8 +54,6 @@ log = logging.getLogger(__name__)
 MEASURED = "measured"
 """The part for seconds and bytes of memory.  It is hashed like any other but is no part of the digest, so
 that two runs with the same outcome have the same digest."""
-
-LOCK = ".fathom.lock"
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -346,8 +347,8 @@ def building(
         "settings": resolved,
         "inputs": sources,
     }
-    _refuse_foreign(path)
-    _refuse_inputs(path, inputs)
+    guards.refuse_foreign(path)
+    guards.refuse_inputs(path, [source.path for source in inputs])
     path.mkdir(parents=True, exist_ok=True)
     with only_writer(path):
         if (path / "manifest.json").exists():
@@ -362,12 +363,12 @@ def building(
                 return
         plan_file = path / ".plan.json"
         if not plan_file.exists() or plan_file.read_text() != json.dumps(plan):
-            _refuse_loss(path, precious, plan_file, plan)
+            guards.refuse_loss(path, precious, plan_file, plan)
             kept = reuse.records(path, plan, origins or {})
             # What vouches for the rest goes first: a kill in between must not leave a false witness.
             for name in ("manifest.json", ".plan.json"):
                 (path / name).unlink(missing_ok=True)
-            _clear(path, {shard["name"] for record in kept.values() for _, shard in record["shards"]})
+            guards.clear(path, {shard["name"] for record in kept.values() for _, shard in record["shards"]})
             write_aside(plan_file, json.dumps(plan).encode())
             (path / ".units").mkdir()
             for unit, record in kept.items():
@@ -376,16 +377,6 @@ def building(
         if origins is not None:
             write_aside(path / reuse.ORIGINS, json.dumps(origins).encode())
         yield Output(path, table, made_by, resolved, sources, time.time())
-
-
-def _clear(path: Path, keep: Collection[str]) -> None:
-    """Remove all that is below a table's directory but the shards to ``keep``."""
-    for left in sorted(path.rglob("*"), reverse=True):
-        if left.is_dir() and not left.is_symlink():
-            with suppress(OSError):
-                left.rmdir()
-        elif left.name != LOCK and left.relative_to(path).as_posix() not in keep:
-            left.unlink()
 
 
 def _as_dict(settings: Any) -> Any:
@@ -416,52 +407,3 @@ def write_aside(final: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(final)
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Never clear a directory that a verb did not make."""
-    if path.exists() and not path.is_dir():
-        raise Refusal(f"{path} is a file: give a directory for the table to be written.")
-    ours = any((path / name).exists() for name in (".plan.json", LOCK)) or sealed_by_a_verb(path)
-    if path.is_dir() and any(path.iterdir()) and not ours:
-        raise Refusal(f"{path} holds files that are not a table: give an empty or a new directory.")
-
-
-def sealed_by_a_verb(path: Path) -> bool:
-    """Browser extensions and the like have a manifest.json too."""
-    try:
-        return "made_by" in json.loads((path / "manifest.json").read_text())
-    except (OSError, ValueError, TypeError):
-        return False
-
-
-def _refuse_loss(path: Path, precious: str, plan_file: Path, plan: Mapping[str, Any]) -> None:
-    """Never clear what another plan left and what cannot be had again in minutes."""
-    if not precious or not any(path.glob(precious)):
-        return
-    before = json.loads(plan_file.read_text()) if plan_file.exists() else {}
-    settings = before.get("settings", {})
-    changed = [key for key in plan if before.get(key) != plan[key] and key != "settings"]
-    changed += [key for key, value in plan["settings"].items() if settings.get(key, value) != value]
-    raise Refusal(
-        f"{path} holds {precious.rpartition('/')[2]} of a run with other {', '.join(changed)}: "
-        "give another destination, or delete it to begin anew."
-    )
-
-
-def _refuse_inputs(path: Path, inputs: Iterable[Table]) -> None:
-    """Never clear a table that is about to be read, by being it or being around it."""
-    for source in inputs:
-        if source.path.resolve().is_relative_to(path.resolve()):
-            raise Refusal(f"{path} is where {source.path} is read from: give another destination.")
-
-
-@contextmanager
-def only_writer(path: Path) -> Iterator[None]:
-    """Hold ``path`` against other processes that write there; refuses while one does."""
-    with (path / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refusal(f"{path} is being written by another process: wait for it, or stop it.") from None
-        yield

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import corpus
 import crawl
 import runfile
-from crawl.config import Fetch, Filter, Learn, List, Order, Parse, Publish, Redact, Rules, Screen
+from crawl.config import Fetch, Filter, Learn, List, Mix, Order, Parse, Publish, Redact, Rules, Screen
 
 app = runfile.stage("crawl", crawl.__doc__ or "")
 
@@ -232,3 +232,17 @@ def publish(src: Path, dst: Path, /, *, settings: Publish = Publish(), workers: 
     from crawl import publish
 
     return publish.publish(src, dst, settings, workers)
+
+
+@app.command
+def mix(src: Path, dst: Path, /, *, settings: Mix = Mix(), workers: int = 0) -> corpus.Table:
+    """Bring the languages of a corpus to their shares and caps.
+
+    Args:
+        src: The corpus, from `crawl screen`.
+        dst: The corpus to write.
+        workers: Processes; 0 is one per processor.
+    """
+    from crawl import mix
+
+    return mix.mix(src, dst, settings, workers)

@@ -201,3 +201,20 @@ class Publish:
     """How to ask for removal, as the card puts it: an address, or what to do."""
     title: str = "A corpus of source code"
     """What the card calls the dataset."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    preset: str = ""
+    """Shares of a name: `deepseek` has those of the paper's Table 1."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """By language, its part of the whole, in any unit; where some have one, the others get nothing."""
+    total: int = 0
+    """Bytes that the shares are parts of; 0 is all bytes of the corpus."""
+    cap: int = 0
+    """Bytes that any one language may have; 0 is no limit."""
+    caps: dict[str, int] = field(default_factory=dict)
+    """By language, in place of `cap`."""
+    seed: int = 0
+    """Another seed keeps other documents."""
