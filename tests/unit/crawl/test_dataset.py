@@ -235,3 +235,15 @@ def test_a_dataset_on_the_hub_is_streamed_at_a_commit(tmp_path: Path, address: s
 def test_a_name_that_no_dataset_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="is no dataset"):
         dataset.list_repos("hf://datasets/--x", tmp_path)
+
+
+def test_questions_and_answers_become_markdown_files(tmp_path: Path) -> None:
+    answers = [{"text": "Use `sorted`.", "score": 3}, {"text": "Or `list.sort`."}]
+    rows = [{"title": f"Sort {n}?", "body": f"How do I sort list {n}?", "answers": answers} for n in range(3)]
+    (tmp_path / "stack.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "plain.jsonl").write_text(json.dumps({"text": "Only prose, of one sentence."}) + "\n")
+    settings = List(datasets=(str(tmp_path / "stack.jsonl"), str(tmp_path / "plain.jsonl")))
+    listed = list_repos(tmp_path / "repos", settings, tmp_path / "cache")
+    files = fetch_repos(listed.path, tmp_path / "files", Fetch(), tmp_path / "cache", 1).scan().collect()
+    assert set(files["language"]) == {"markdown"} and files.height == 4
+    assert "# Sort 1?\n\nHow do I sort list 1?\n\nUse `sorted`.\n\nOr `list.sort`." in set(files["text"])
