@@ -24,7 +24,7 @@ LAST    = $(lastword model $(PHASES:%=model-%))
 judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/$(LAST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo corpus train eval report env test check bench bench-dedup bench-replay bench-train clean FORCE
+.PHONY: help demo corpus train eval report env test check bench bench-dedup bench-replay bench-train bench-imports clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -114,6 +114,9 @@ bench-dedup: $(READY)  ## dedup beside datatrove, text-dedup, rensa and others o
 
 bench-train: $(READY)  ## the training loop beside HF Trainer, litgpt and others: half an hour of CPU
 	$(BIN)/python tests/bench/train_bench.py --work $(or $(WORK),out/bench-train)
+
+bench-imports: $(READY)  ## edges between files beside those of grimp, jdeps, go, rustc, gcc and tsc
+	$(BIN)/python tests/bench/imports_bench.py
 
 clean:  ## remove what the runs wrote (downloads stay in the cache)
 	rm -rf out

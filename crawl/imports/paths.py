@@ -88,6 +88,16 @@ _ZIG = """
  (#eq? @_function "@import"))
 """
 
+_SYSTEM = """
+aio arpa/inet assert cmath complex conio cpio crypt ctype dirent dlfcn endian err errno fcntl features fenv
+float fmtmsg fnmatch ftw getopt glob grp iconv inttypes io iso646 langinfo libgen limits link linux locale
+malloc math mntent monetary mqueue ndbm net/if netdb netinet/in netinet/tcp nl_types poll process pthread
+pwd regex sched search semaphore setjmp signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio
+stdlib stdnoreturn string strings stropts syslog tar termios tgmath threads time trace uchar ucontext ulimit
+unistd utime utmpx values wchar wctype windows winsock2 wordexp
+"""
+"""Headers of C11, POSIX and Windows, without their ending; one of such a name in a repo is rarely meant."""
+
 GRAMMARS = {
     "c": Grammar(_INCLUDE),
     "cpp": Grammar(_INCLUDE),
@@ -132,13 +142,13 @@ def resolver(forms: Callable[[str], Sequence[str]] = lambda target: [target]) ->
 
 
 def c(sources: Sequence[Source]) -> Resolve:
-    """``a/b.h`` beside the file, else below any directory; ``<a/b.h>`` only with its directory."""
+    """``a/b.h`` beside the file, else below any directory; in angles unless a system has one of that name."""
     paths = {source.path for source in sources}
     endings = by_endings(paths)
 
     def one(importer: str, target: str) -> str | None:
         name = target.strip("<>")
-        if target.startswith("<") and "/" not in name:
+        if target.startswith("<") and name.removesuffix(".h") in _SYSTEM.split():
             return None
         beside = join(dirname(importer), name)
         if beside in paths and not target.startswith("<"):
