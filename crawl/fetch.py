@@ -250,10 +250,10 @@ def _listed(src: Path, digest: str) -> dict[str, Repo]:
     ``digest`` is the table's, so that a table that was written anew is read anew.
     """
     rows = corpus.read(src, "repos").scan().collect().to_dicts()
-    return {_unit(row["repo"]): Repo(**row) for row in rows}
+    return {unit_of(row["repo"]): Repo(**row) for row in rows}
 
 
-def _unit(repo: str) -> str:
+def unit_of(repo: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9._+-]+", "-", repo).strip("-.")[:80]
     return f"{readable}-{hashlib.sha256(repo.encode()).hexdigest()[:8]}"
 

@@ -10,7 +10,6 @@ fetched or read again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +19,7 @@ import corpus
 import reuse
 from corpus import Output, Refusal, Shard, Table
 from crawl import chain, optouts
+from crawl.fetch import unit_of
 from crawl.optouts import Entry, Optouts, Reject
 from schemas import SCHEMAS
 
@@ -90,9 +90,10 @@ def _stage(table: Table, repos: Table, wishes: Optouts, staged: Path) -> Table:
     with building as out:
         if isinstance(out, Table):
             return out
-        sizes = dict(repos.scan().select("repo", "bytes").collect().iter_rows())
+        rows = repos.scan().select("repo", "revision", "bytes").collect().iter_rows()
+        listed = {unit_of(row[0]): row for row in rows}
         for shard in table.shards():
-            if changed := _without(table, shard, wishes, sizes):
+            if changed := _without(table, shard, wishes, listed[Path(shard.name).stem]):
                 rows, rejects, came_in = changed
                 tables = {"": rows, "rejects": corpus.rejects(rejects, "crawl fetch")}
                 out.write(Path(shard.name).stem, tables, came_in=came_in)
@@ -102,15 +103,13 @@ def _stage(table: Table, repos: Table, wishes: Optouts, staged: Path) -> Table:
 
 
 def _without(
-    table: Table, shard: Shard, wishes: Optouts, sizes: Mapping[str, int | None]
+    table: Table, shard: Shard, wishes: Optouts, listed: tuple[str, str, int | None]
 ) -> tuple[pl.DataFrame, list[Reject], int] | None:
     """What `crawl fetch` would write in place of a shard: rows, rejects, files in.  None if it stays."""
-    facts = _columns(table, shard, ["repo", "revision", "path", "sha256"])
-    if facts.is_empty():
-        return None
-    repo, revision = facts.row(0)[:2]
+    repo, revision, size = listed
     if whole := wishes.of_repo(repo, revision):
-        return table.frame(shard).clear(), [(repo, optouts.REASON, whole, 1, sizes.get(repo) or 0)], 1
+        return table.frame(shard).clear(), [(repo, optouts.REASON, whole, 1, size or 0)], 1
+    facts = _columns(table, shard, ["repo", "path", "sha256"])
     if not any(wishes.of_files(facts)):
         return None
     unit = Path(shard.name).stem
