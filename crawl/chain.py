@@ -7,44 +7,57 @@ from pathlib import Path
 import corpus
 from corpus import Refusal, Table
 
+Key = tuple[str, str]
+"""Verb and digest: where a verb dropped nothing, the digest alone is that of the table before."""
+
 
 def tables_of(out: Path) -> list[Table]:
     """The finished tables directly below ``out``, each after those that it was made from."""
     if not out.is_dir():
         raise Refusal(f"{out} does not exist: give the directory that holds the tables of a run.")
-    found = [
-        corpus.read(path.parent)
-        for path in sorted(out.glob("*/manifest.json"))
-        if corpus.sealed_by_a_verb(path.parent)
-    ]
+    paths = [path.parent for path in sorted(out.glob("*/manifest.json"))]
+    found = {key(table): table for table in map(corpus.read, filter(corpus.sealed_by_a_verb, paths))}
     if not found:
         raise Refusal(f"{out} holds no finished table: give the directory that holds the tables of a run.")
-    by_digest = {table.digest: table for table in found}
-    placed: dict[str, Table] = {}
+    placed: dict[Key, Table] = {}
 
     def place(table: Table) -> None:
-        for digest in sources_of(table):
-            if digest in by_digest and digest not in placed:
-                place(by_digest[digest])
-        placed.setdefault(table.digest, table)
+        for source in sources_of(table):
+            if source in found and source not in placed:
+                place(found[source])
+        placed.setdefault(key(table), table)
 
-    for table in found:
+    for table in found.values():
         place(table)
     return list(placed.values())
 
 
 def upstream(last: Table, tables: list[Table]) -> list[Table]:
     """``last`` and those of ``tables`` that it was made from, at first or any later hand, in their order."""
-    needed = {last.digest}
+    needed = {key(last)}
     for table in reversed(tables):
-        if table.digest in needed:
+        if key(table) in needed:
             needed |= set(sources_of(table))
-    return [table for table in tables if table.digest in needed]
+    return [table for table in tables if key(table) in needed]
 
 
-def sources_of(table: Table) -> list[str]:
-    """The digests of the tables that a table was made from."""
-    return [source["digest"] for source in table.manifest["inputs"] if source["made_by"]]
+def stale(tables: list[Table]) -> list[Table]:
+    """The tables that were made, at first or second hand, from others than stand beside them now."""
+    fresh: set[Key] = set()
+    for table in tables:
+        if all(source in fresh for source in sources_of(table)):
+            fresh.add(key(table))
+    return [table for table in tables if key(table) not in fresh]
+
+
+def sources_of(table: Table) -> list[Key]:
+    """The tables that a table was made from."""
+    inputs = table.manifest["inputs"]
+    return [(source["made_by"], source["digest"]) for source in inputs if source["made_by"]]
+
+
+def key(table: Table) -> Key:
+    return verb(table), table.digest
 
 
 def kind(table: Table) -> str:
@@ -54,12 +67,3 @@ def kind(table: Table) -> str:
 
 def verb(table: Table) -> str:
     return str(table.manifest["made_by"])
-
-
-def stale(tables: list[Table]) -> list[Table]:
-    """The tables that were made, at first or second hand, from others than stand beside them now."""
-    fresh: set[str] = set()
-    for table in tables:
-        if all(digest in fresh for digest in sources_of(table)):
-            fresh.add(table.digest)
-    return [table for table in tables if table.digest not in fresh]
