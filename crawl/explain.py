@@ -92,7 +92,10 @@ def life(tables: Sequence[Table], repo: str, path: str) -> Iterator[Step]:
                 place, document = found
                 yield Step(chain.verb(table), "kept", _position(table, repo, path, place, document))
         elif kind in SCHEMAS and "repo" in SCHEMAS[kind].names and (row := _row(table, repo, path)):
-            yield Step(chain.verb(table), "kept", _facts({n: v for n, v in row.items() if known.get(n) != v}))
+            new = _facts({name: value for name, value in row.items() if known.get(name) != value})
+            yield Step(
+                chain.verb(table), "kept", "; ".join(filter(None, [new, _redacted(table, repo, path)]))
+            )
             known |= row
 
 
@@ -158,6 +161,14 @@ def _facts(row: Mapping[str, Any]) -> str:
         if name not in HIDDEN and isinstance(value, str | int | float)
     ]
     return ", ".join(told + ([f"imports {_few(row['imports'])}"] if row.get("imports") else []))
+
+
+def _redacted(table: Table, repo: str, path: str) -> str:
+    """What placeholders stand for in the file, if `crawl redact` wrote the table."""
+    if "secrets" not in table.manifest["parts"]:
+        return ""
+    kinds = table.scan("secrets").filter(repo=repo, path=path).group_by("kind").len().sort("kind").collect()
+    return ", ".join(f"{count} {kind} redacted" for kind, count in kinds.iter_rows())
 
 
 def _document(table: Table, repo: str, path: str) -> tuple[Place, list[str]] | None:
