@@ -26,6 +26,11 @@ from schemas import SCHEMAS
 COPY = 0.5
 """A repo is a copy of another if at least this share of its bytes is in files that the other has too."""
 
+FETCH = "crawl fetch"
+
+KEPT = ("settings", "units", "counts", "traffic")
+"""What of the manifest of the table of files is needed to write it again."""
+
 MIN_BYTES = 256
 """Smaller files are alike everywhere and make no copy."""
 
@@ -38,7 +43,7 @@ def opt_out(listed: Path, out: Path) -> str:
     if not (files / "manifest.json").exists() and (staged / "manifest.json").exists():
         return _install(corpus.read(staged), files, repos, wishes, out)
     table = corpus.read(files, "files")
-    if chain.verb(table) != "crawl fetch" or "units" not in table.manifest:
+    if chain.verb(table) != FETCH or "units" not in table.manifest:
         raise Refusal(f"{files} was not made by `crawl fetch` of this version: run `make` first.")
     optouts.refuse_shrunk(table, wishes)
     wishes = _with_copies(table, wishes, listed)
@@ -93,37 +98,42 @@ def _stage(table: Table, repos: Table, wishes: Optouts, staged: Path) -> Table:
         rows = repos.scan().select("repo", "revision", "bytes").collect().iter_rows()
         listed = {unit_of(row[0]): row for row in rows}
         for shard in table.shards():
-            if changed := _without(table, shard, wishes, listed[Path(shard.name).stem]):
-                rows, rejects, came_in = changed
-                tables = {"": rows, "rejects": corpus.rejects(rejects, "crawl fetch")}
-                out.write(Path(shard.name).stem, tables, came_in=came_in)
-        return out.seal(
-            fetched={key: table.manifest[key] for key in ("settings", "units", "counts", "traffic")}
-        )
+            _without(out, table, shard, wishes, listed[Path(shard.name).stem])
+        return out.seal(fetched={key: table.manifest[key] for key in KEPT})
 
 
 def _without(
-    table: Table, shard: Shard, wishes: Optouts, listed: tuple[str, str, int | None]
-) -> tuple[pl.DataFrame, list[Reject], int] | None:
-    """What `crawl fetch` would write in place of a shard: rows, rejects, files in.  None if it stays."""
+    out: Output, table: Table, shard: Shard, wishes: Optouts, listed: tuple[str, str, int | None]
+) -> None:
+    """Write what `crawl fetch` would write in place of a shard; nothing if it stays as it is."""
     repo, revision, size = listed
-    if whole := wishes.of_repo(repo, revision):
-        return table.frame(shard).clear(), [(repo, optouts.REASON, whole, 1, size or 0)], 1
-    facts = _columns(table, shard, ["repo", "path", "sha256"])
-    if not any(wishes.of_files(facts)):
-        return None
     unit = Path(shard.name).stem
-    twin = next(other for other in table.shards("rejects") if Path(other.name).stem == unit)
-    before = table.frame(twin).select("key", "reason", "detail", "files", "bytes").rows()
-    rows, rejects = optouts.apply(table.frame(shard), before, wishes)
-    return rows, rejects, table.manifest["units"][unit]["in"]
+    whole = wishes.of_repo(repo, revision)
+    if whole is None and not any(wishes.of_files(_columns(table, shard, ["repo", "path", "sha256"]))):
+        return
+    files, others = table.frame(shard), _others(table, unit)
+    rejects: list[Reject] = others.pop("rejects").select("key", "reason", "detail", "files", "bytes").rows()
+    came_in = table.manifest["units"][unit]["in"]
+    if whole is not None:
+        files, rejects, came_in = files.clear(), [(repo, optouts.REASON, whole, 1, size or 0)], 1
+    else:
+        files, rejects = optouts.apply(files, rejects, wishes)
+    left = pl.col("path").is_in(files["path"].implode())
+    tables = {part: frame.filter(left) for part, frame in others.items()}
+    out.write(unit, {"": files, "rejects": corpus.rejects(rejects, FETCH), **tables}, came_in=came_in)
+
+
+def _others(table: Table, unit: str) -> dict[str, pl.DataFrame]:
+    """What stands beside a shard, by part."""
+    parts = (part for part in table.manifest["parts"] if part)
+    found = ((part, shard) for part in parts for shard in table.shards(part))
+    return {part: table.frame(shard) for part, shard in found if Path(shard.name).stem == unit}
 
 
 def _install(staged: Table, files: Path, repos: Table, wishes: Optouts, out: Path) -> str:
     """Bring the staged shards into the table of files; whatever kills this, the next call goes on."""
     fetched = staged.manifest["fetched"]
     shards = {Path(shard.name).stem: shard for shard in staged.shards()}
-    rejects = {Path(shard.name).stem: shard for shard in staged.shards("rejects")}
     origins = {
         unit: reuse.hash_of([record["from"], wishes.pin]) if unit in shards else record["from"]
         for unit, record in fetched["units"].items()
@@ -131,7 +141,7 @@ def _install(staged: Table, files: Path, repos: Table, wishes: Optouts, out: Pat
     building = corpus.building(
         files,
         "files",
-        made_by="crawl fetch",
+        made_by=FETCH,
         settings=fetched["settings"],
         inputs=[repos],
         origins=origins,
@@ -140,7 +150,7 @@ def _install(staged: Table, files: Path, repos: Table, wishes: Optouts, out: Pat
     with building as output:
         if isinstance(output, Output):
             for unit in output.left(shards):
-                tables = {"": staged.frame(shards[unit]), "rejects": staged.frame(rejects[unit])}
+                tables = {"": staged.frame(shards[unit]), **_others(staged, unit)}
                 output.write(unit, tables, came_in=staged.manifest["units"][unit]["in"])
             output.seal(traffic=fetched["traffic"], optouts=len(wishes.entries))
     shutil.rmtree(staged.path)
