@@ -314,12 +314,13 @@ class Output:
 def building(
     path: Path,
     table: str,
+    origins: Mapping[str, str] | None = None,
+    /,
     *,
     made_by: str,
     settings: Any,
     inputs: Iterable[Table] = (),
     precious: str = "",
-    origins: Mapping[str, str] | None = None,
     **pins: str,
 ) -> Iterator[Output | Table]:
     """Open ``path`` for writing: yields the finished ``Table`` if it is up to date, else an ``Output``.
@@ -329,11 +330,11 @@ def building(
     verb left at ``path`` is cleared.
 
     Args:
+        origins: All that decides each unit besides the settings, as a hash by unit, if the units are
+            independent of one another: of an older table the units with the same hash stay as they are.
         settings: The verb's settings dataclass; it must hold nothing that does not change the result.
         inputs: The tables that are read.
         precious: A pattern below ``path`` of what is not cleared if it is of another plan, but refused.
-        origins: All that decides each unit besides the settings, as a hash by unit, if the units are
-            independent of one another: of an older table the units with the same hash stay as they are.
         pins: Hashes of inputs that are not tables, by name (a list of packages, a folder).
     """
     inputs, keys = list(inputs), ("table", "made_by", "digest")

@@ -55,7 +55,7 @@ def order_repos(src: Path, parsed: Path, dst: Path, settings: Order, workers: in
     inputs = [kept, found]
     origins = reuse.by_shard(inputs)
     building = corpus.building(
-        dst, "documents", made_by="crawl order", settings=settings, inputs=inputs, origins=origins
+        dst, "documents", origins, made_by="crawl order", settings=settings, inputs=inputs
     )
     with building as out:
         if isinstance(out, Table):

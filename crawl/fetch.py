@@ -59,7 +59,7 @@ def fetch_repos(
     _refuse_shrunk(dst, wishes)
     origins = {unit: reuse.hash_of([repr(repo), wishes.pin]) for unit, repo in listed.items()}
     building = corpus.building(
-        dst, "files", made_by=VERB, settings=settings, inputs=[repos], origins=origins, optouts=wishes.pin
+        dst, "files", origins, made_by=VERB, settings=settings, inputs=[repos], optouts=wishes.pin
     )
     with building as out:
         if isinstance(out, corpus.Table):

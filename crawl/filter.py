@@ -29,9 +29,7 @@ def filter_files(src: Path, dst: Path, settings: Filter, workers: int) -> corpus
     files = corpus.read(src, "files")
     pins = {"rules": str(rules.version())}
     origins = reuse.by_shard([files], *pins.values())
-    building = corpus.building(
-        dst, "files", made_by=VERB, settings=settings, inputs=[files], origins=origins, **pins
-    )
+    building = corpus.building(dst, "files", origins, made_by=VERB, settings=settings, inputs=[files], **pins)
     with building as out:
         if isinstance(out, corpus.Table):
             return out

@@ -86,10 +86,10 @@ def _stage(table: Table, repos: Table, wishes: Optouts, staged: Path) -> Table:
     building = corpus.building(
         staged,
         "files",
+        origins,
         made_by="crawl optout",
         settings={},
         inputs=[table],
-        origins=origins,
         optouts=wishes.pin,
     )
     with building as out:
@@ -141,10 +141,10 @@ def _install(staged: Table, files: Path, repos: Table, wishes: Optouts, out: Pat
     building = corpus.building(
         files,
         "files",
+        origins,
         made_by=FETCH,
         settings=fetched["settings"],
         inputs=[repos],
-        origins=origins,
         optouts=wishes.pin,
     )
     with building as output:

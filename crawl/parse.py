@@ -40,7 +40,7 @@ def parse_files(src: Path, dst: Path, settings: Parse, workers: int) -> Table:
     files = corpus.read(src, "files")
     origins = reuse.by_shard([files])
     building = corpus.building(
-        dst, "parsed", made_by="crawl parse", settings=settings, inputs=[files], origins=origins
+        dst, "parsed", origins, made_by="crawl parse", settings=settings, inputs=[files]
     )
     with building as out:
         if isinstance(out, Table):

@@ -62,7 +62,7 @@ def redact_files(src: Path, dst: Path, settings: Redact, workers: int) -> Table:
     pin = hashlib.sha256(b"fathom salt:" + _salt()).hexdigest()
     origins = reuse.by_shard([files], pin)
     building = corpus.building(
-        dst, "files", made_by=VERB, settings=settings, inputs=[files], origins=origins, salt=pin
+        dst, "files", origins, made_by=VERB, settings=settings, inputs=[files], salt=pin
     )
     with building as out:
         if isinstance(out, Table):

@@ -63,7 +63,7 @@ def screen_documents(
     inputs = [documents, found, protected, *([learned] if learned else [])]
     origins = reuse.by_shard(inputs)
     building = corpus.building(
-        dst, "corpus", made_by="crawl screen", settings=settings, inputs=inputs, origins=origins
+        dst, "corpus", origins, made_by="crawl screen", settings=settings, inputs=inputs
     )
     with building as out:
         if isinstance(out, Table):

@@ -133,8 +133,8 @@ def resolver(dot: str, *, outer: bool = False) -> Resolver:
                 elif target in packages:
                     seen.append(target)
             for mention in source.mentions:
-                tries = (f"{package}{dot}{mention}" if package else mention for package in seen)
-                yield from filter(None, (names.nearest(name, here, tie=True) for name in tries))
+                full = [f"{package}{dot}{mention}" if package else mention for package in seen]
+                yield from filter(None, (names.nearest(name, here, tie=True) for name in full))
 
         return resolve
 
