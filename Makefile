@@ -24,7 +24,7 @@ LAST    = $(lastword model $(PHASES:%=model-%))
 judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/$(LAST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo corpus train eval report env test check bench bench-dedup bench-replay bench-train bench-imports clean FORCE
+.PHONY: help demo corpus train eval report env test check bench bench-crawl bench-dedup bench-replay bench-train bench-imports clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -108,6 +108,10 @@ bench: $(READY)  ## every benchmark beside its peers; results are dated in docs/
 
 bench-replay: $(READY)  ## published verdicts of other harnesses, run again here (needs their data)
 	$(BIN)/python tests/bench/replay_bench.py
+
+bench-crawl: $(READY)  ## languages told right or not; signals and secrets beside their peers, on the files of a run
+	$(BIN)/python tests/bench/languages_bench.py
+	$(BIN)/python tests/bench/crawl_bench.py $(OUT)/files
 
 bench-dedup: $(READY)  ## dedup beside datatrove, text-dedup, rensa and others on pinned packages: hours of CPU
 	$(BIN)/python tests/bench/dedup_bench.py --work $(or $(WORK),out/bench-dedup) --reuse
