@@ -2,7 +2,8 @@
 
 All on the same tokens for every model.  ``left_to_right``: text as it stands.  ``infill``: the middles of
 texts cut for fill-in-the-middle.  ``cross_file``: files behind a file that they import;
-``cross_file_alone``: the same tokens of the same files with nothing before them.
+``cross_file_alone``: the same tokens of the same files with nothing before them; ``cross_file_gain``:
+the first less the second, which how good a model is on the whole moves little.
 """
 
 from __future__ import annotations
@@ -108,7 +109,11 @@ def ask(model: Path, yard: Yardstick) -> dict[str, Mean]:
         behind = [yard.bos, *file.imported, *alone[1:]]
         sums["cross_file"].append(losses(llama, np.array(behind))[-len(file.text) :])
         sums["cross_file_alone"].append(losses(llama, np.array(alone))[-len(file.text) :])
-    return {name: _mean(parts) for name, parts in sums.items()}
+    found = {name: _mean(parts) for name, parts in sums.items()}
+    if yard.importers:
+        behind_it, by_itself = found["cross_file"], found["cross_file_alone"]
+        found["cross_file_gain"] = Mean(behind_it.loss - by_itself.loss, behind_it.tokens)
+    return found
 
 
 @torch.no_grad()
