@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from train.config import Pack
@@ -51,8 +52,10 @@ def plan(rows: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> pl.Data
         The rows given, less those of documents that the budget leaves out, with ``split``, ``sequence``
         and ``start`` (where the piece stands) and ``token`` (how many of the document's come before it).
     """
-    rows = rows.with_columns(
-        token=pl.col("tokens").cum_sum().over("document", order_by="number") - pl.col("tokens"),
+    before = pl.col("tokens").cum_sum() - pl.col("tokens")
+    opens = pl.col("document").ne_missing(pl.col("document").shift())
+    rows = rows.sort("document", "number").with_columns(
+        token=before - pl.when(opens).then(before).forward_fill(),
         split=pl.when(pl.col("repo").is_in(list(held_out))).then(pl.lit("valid")).otherwise(pl.lit("train")),
     )
     if settings.max_tokens:
@@ -73,48 +76,44 @@ def hold_out(repos: Sequence[str], settings: Pack) -> list[str]:
 
 def place(rows: pl.DataFrame, settings: Pack) -> pl.DataFrame:
     """Shuffle pieces by hash, then pack them by best fit, window by window."""
-    keys = zip(rows["document"], rows["number"], strict=True)
-    ranks = pl.Series("rank", [_hash(settings.seed, "piece", f"{key}:{n}") for key, n in keys], pl.UInt64)
+    pieces = rows.select(pl.format("{}:{}", "document", "number")).to_series()
+    ranks = pl.Series("rank", [_hash(settings.seed, "piece", piece) for piece in pieces], pl.UInt64)
     rows = rows.with_columns(ranks).sort("rank", "document", "number").drop("rank")
-    sequences: list[int] = []
-    starts: list[int] = []
+    base = 0
+    windows = [pl.DataFrame(schema={"sequence": pl.Int64, "start": pl.Int32})]
     for window in rows.iter_slices(settings.window):
-        base = max(sequences, default=-1) + 1
-        for row, start in best_fit(window["tokens"].to_list(), settings.length + 1):
-            sequences.append(base + row)
-            starts.append(start)
-    return rows.with_columns(
-        sequence=pl.Series(sequences, dtype=pl.Int64), start=pl.Series(starts, dtype=pl.Int32)
-    ).sort("sequence", "start")
+        places = np.array(best_fit(window["tokens"].to_numpy(), settings.length + 1))
+        windows.append(pl.DataFrame({"sequence": base + places[0], "start": places[1].astype(np.int32)}))
+        base += int(places[0].max()) + 1
+    return rows.hstack(pl.concat(windows)).sort("sequence", "start")
 
 
-def best_fit(lengths: Sequence[int], capacity: int) -> list[tuple[int, int]]:
-    """(row, start) of each piece: longest first, each into the fullest row that still has room.
+def best_fit(lengths: np.ndarray, capacity: int) -> tuple[list[int], list[int]]:
+    """The row of each piece and its start there: longest first, each into the fullest row with room for it.
 
     Args:
         lengths: Tokens per piece, each at most ``capacity``.
     """
-    places = [(0, 0)] * len(lengths)
+    placed, starts = [0] * len(lengths), [0] * len(lengths)
     rows_by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
-    rooms = (
-        0  # bit r is set while some row has exactly r tokens free, so the smallest that fits is a bit trick
+    rooms = rows = (
+        0  # bit r of rooms: some row has exactly r tokens free; the smallest that fits is a bit trick
     )
-    rows = 0
-    for piece in sorted(range(len(lengths)), key=lambda piece: -lengths[piece]):
-        length = lengths[piece]
+    order = np.argsort(-lengths, kind="stable")
+    for piece, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
         fitting = rooms >> length
         if fitting:
             room = length + (fitting & -fitting).bit_length() - 1
             row = rows_by_room[room].pop()
             if not rows_by_room[room]:
-                rooms &= ~(1 << room)
+                rooms ^= 1 << room
         else:
             room, row, rows = capacity, rows, rows + 1
-        places[piece] = (row, capacity - room)
+        placed[piece], starts[piece] = row, capacity - room
         if room > length:
             rows_by_room[room - length].append(row)
             rooms |= 1 << (room - length)
-    return places
+    return placed, starts
 
 
 def _sides(rows: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> list[tuple[pl.DataFrame, int]]:

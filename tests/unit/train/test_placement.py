@@ -16,7 +16,9 @@ from train.config import Pack
 @given(st.lists(st.integers(1, 64), max_size=200))
 def test_pieces_in_a_row_neither_overlap_nor_overflow(lengths: list[int]) -> None:
     rows: dict[int, list[tuple[int, int]]] = {}
-    for (row, start), length in zip(placement.best_fit(lengths, 64), lengths, strict=True):
+    for (row, start), length in zip(
+        zip(*placement.best_fit(np.array(lengths, dtype=np.int64), 64), strict=True), lengths, strict=True
+    ):
         rows.setdefault(row, []).append((start, start + length))
     assert sorted(rows) == list(range(len(rows)))
     for spans in rows.values():
@@ -27,7 +29,7 @@ def test_pieces_in_a_row_neither_overlap_nor_overflow(lengths: list[int]) -> Non
 
 def test_rows_are_999_permille_full_on_a_corpus_of_mixed_lengths() -> None:
     lengths = np.clip(np.random.RandomState(0).lognormal(6.3, 1.2, 20_000), 8, 4097).astype(int)
-    rows = 1 + max(row for row, _ in placement.best_fit(lengths.tolist(), 4097))
+    rows = 1 + max(placement.best_fit(lengths, 4097)[0])
     assert lengths.sum() / (rows * 4097) > 0.999
 
 
