@@ -28,7 +28,7 @@ import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from evals.slot import codec, kernel, landlock, processes
 from evals.slot.group import Group
@@ -43,6 +43,12 @@ _ASIDE = 200
 
 NOT_CONFINED = 70
 """Exit status of a child that could not confine itself (EX_SOFTWARE of sysexits.h)."""
+
+SECONDS_TO_LEAVE = 3
+"""Processor time between SIGXCPU and SIGKILL."""
+
+Bounds: TypeAlias = list[tuple[int, tuple[int, int]]]
+"""Resource limits by number, soft and hard."""
 
 DETAIL = 500
 """Characters of an error message that are kept."""
@@ -174,7 +180,7 @@ def _be_the_first_to_go(proc: int) -> None:
     os.close(file)
 
 
-def _take(places: dict[int, int], slot: Slot, bounds: list[tuple[int, int]]) -> None:
+def _take(places: dict[int, int], slot: Slot, bounds: Bounds) -> None:
     """Lead a session of one's own within bounds, with descriptors where the child looks for them and all
     others closed."""
     os.setsid()
@@ -192,8 +198,8 @@ def _take(places: dict[int, int], slot: Slot, bounds: list[tuple[int, int]]) -> 
     for place in places:
         os.dup2(_ASIDE + place, place)
     os.closerange(_ASIDE, 1 << 16)
-    for limit, value in bounds:
-        resource.setrlimit(limit, (value, value))
+    for limit, allowed in bounds:
+        resource.setrlimit(limit, allowed)
 
 
 def confine(slot: Slot) -> None:
@@ -203,7 +209,7 @@ def confine(slot: Slot) -> None:
         slot.filter.install()
 
 
-def _bounds(slot: Slot, limits: Limits) -> list[tuple[int, int]]:
+def _bounds(slot: Slot, limits: Limits) -> Bounds:
     """The resource limits that this system has, by number; made by the slot, where its pages are its own."""
     values = {
         "RLIMIT_CORE": 0,
@@ -222,10 +228,16 @@ def _bounds(slot: Slot, limits: Limits) -> list[tuple[int, int]]:
     return [(limit, _allowed(limit, value)) for limit, value in known.items()]
 
 
-def _allowed(limit: int, value: int) -> int:
-    """A limit that is already lower, as in some containers, cannot be raised."""
-    _, hard = resource.getrlimit(limit)
-    return value if hard == resource.RLIM_INFINITY else min(value, hard)
+def _allowed(limit: int, value: int) -> tuple[int, int]:
+    """Soft and hard limit; one that is already lower, as in some containers, cannot be raised.
+
+    Of processor time SIGXCPU tells first, and SIGKILL ends what ignores it: the kernel counts by ticks, the
+    slot exactly, so a bare SIGKILL could come before the slot's own limit and look like a crash.
+    """
+    hard = value + SECONDS_TO_LEAVE if limit == resource.RLIMIT_CPU else value
+    _, most = resource.getrlimit(limit)
+    hard = hard if most == resource.RLIM_INFINITY else min(hard, most)
+    return min(value, hard), hard
 
 
 def _describe(error: BaseException) -> str:
