@@ -20,14 +20,13 @@ from typing import Any
 import torch
 
 LR = 1e-4
-REAL_STDOUT = sys.stdout
-sys.stdout = sys.stderr  # trainers print
+SAID = sys.stdout
 
 
 def asked() -> Iterator[torch.Tensor]:
     """The rows of one step after another, (B, T + 1); shorter ones are padded with -1."""
     while True:
-        print(json.dumps({"cpu": time.process_time()}), file=REAL_STDOUT, flush=True)
+        print(json.dumps({"cpu": time.process_time()}), file=SAID, flush=True)
         line = sys.stdin.readline()
         if not line:
             return
@@ -110,6 +109,7 @@ def litgpt(shape: dict[str, int]) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout = sys.stderr  # trainers print
     torch.set_num_threads(1)
     peers = {"hf-trainer": hf_trainer, "hf-padded": hf_padded, "litgpt": litgpt}
     peers[sys.argv[1]](json.loads(sys.argv[2]))
