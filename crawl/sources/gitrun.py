@@ -130,7 +130,8 @@ def _run(
     disk: int,
     most: int,
 ) -> bytes:
-    where = ["--git-dir", str(folder)] if folder is not None else []
+    # Without a folder of ours: git must not take the remotes of whatever repository this runs in.
+    where = ["--git-dir", str(folder) if folder is not None else os.devnull]
     with (
         tempfile.TemporaryFile() as told,
         tempfile.TemporaryFile() as output,

@@ -223,6 +223,18 @@ def test_a_commit_that_is_gone_is_out_of_reach_and_leaves_no_clone(address: str,
     assert list(tmp_path.rglob("*.pack"))
 
 
+def test_the_repository_that_fathom_runs_in_is_not_asked(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("init", "--quiet", cwd=tmp_path)
+    run("remote", "add", "origin", "https://localhost:1/elsewhere.git", cwd=tmp_path)
+    listed = git.list_repo(address)
+    monkeypatch.chdir(tmp_path)
+    assert git.list_repo(address) == listed
+    git.obtain(listed, tmp_path / "cache", CAPS)
+    assert list(git.entries(listed, tmp_path / "cache", CAPS))
+
+
 def test_the_caps_hold_for_git_too(address: str, tmp_path: Path) -> None:
     listed = git.list_repo(address)
     git.obtain(listed, tmp_path, CAPS)
