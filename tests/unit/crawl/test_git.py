@@ -135,8 +135,10 @@ def serving(root: Path) -> Iterator[str]:
     Backend.root, Backend.headers_seen, Backend.wants, Backend.sent, Backend.faults = root, [], [], 0, []
     with ThreadingHTTPServer(("127.0.0.1", 0), Backend) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()  # a server whose socket is closed would spin beside every later test
 
 
 def test_a_repository_over_http_is_read_without_a_checkout(
