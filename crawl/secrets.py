@@ -17,7 +17,7 @@ import math
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -84,8 +84,17 @@ def find(text: str) -> list[Secret]:
 def _candidates(data: bytes) -> Iterator[Secret]:
     for match in _ANY.finditer(data):
         kind = match.lastgroup.decode()
-        for start, end in _CHECKS[kind](data, match.span()):
-            yield Secret(kind, start, end)
+        spans = list(_CHECKS[kind](data, match.span()))
+        yield from (Secret(kind, *span) for span in spans)
+        if not spans and kind in _SPANNING:
+            yield from _tokens(data, match.span())
+
+
+def _tokens(data: bytes, at: Span) -> Iterator[Secret]:
+    """Providers' tokens where another kind's trigger stood before them and came to nothing."""
+    for match in _ANY_TOKEN.finditer(data[at[0] : at[1]]):
+        kind, span = match.lastgroup.decode(), (at[0] + match.start(), at[0] + match.end())
+        yield from (Secret(kind, *found) for found in _provider(data, span))
 
 
 def _in_characters(data: bytes, found: list[Secret]) -> list[Secret]:
@@ -298,6 +307,8 @@ _KINDS: dict[str, tuple[str, Callable[[bytes, Span], Iterator[Span]]]] = {
     "ipv6": (r"\b[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{1,4}\b", _ipv6),
 }
 _CHECKS = {kind: check for kind, (_, check) in _KINDS.items()}
+_SPANNING = ("password_in_url", "authorization", "bare")
+"""Kinds whose trigger holds the value, so that no other trigger is found in it: ``HF_TOKEN=hf_…``."""
 
 
 def _options() -> re2.Options:
@@ -307,6 +318,10 @@ def _options() -> re2.Options:
     return options
 
 
-_ANY = re2.compile(
-    "|".join(f"(?P<{kind}>{pattern})" for kind, (pattern, _) in _KINDS.items()).encode(), _options()
-)
+def _any(patterns: Mapping[str, str]) -> re2._Regexp:
+    named = (f"(?P<{kind}>{pattern})" for kind, pattern in patterns.items())
+    return re2.compile("|".join(named).encode(), _options())
+
+
+_ANY = _any({kind: pattern for kind, (pattern, _) in _KINDS.items()})
+_ANY_TOKEN = _any(_PROVIDERS)

@@ -74,6 +74,14 @@ def test_a_secret_is_found_by_what_stands_around_it(text: str, kind: str, secret
     assert (found.kind, text[found.start : found.end]) == (kind, secret)
 
 
+@pytest.mark.parametrize("around", ["HF_TOKEN={}\n", "Authorization: Bearer {}", "https://x:{}@host.net/a"])
+def test_a_providers_token_is_found_where_its_name_told_it_but_its_letters_did_not(around: str) -> None:
+    token = "hf_secret" + drawn(28, string.ascii_letters)  # no digit, and a word
+    text = around.format(token)
+    (found,) = secrets.find(text)
+    assert (found.kind, text[found.start : found.end]) == ("huggingface_token", token)
+
+
 @pytest.mark.parametrize(
     "text",
     [
