@@ -128,13 +128,13 @@ def _of_reuse(path: PurePosixPath, text: str) -> list[tuple[re2._Regexp, Evidenc
     try:
         annotations: list[dict[str, Any]] = tomllib.loads(text).get("annotations", [])
         rows = [(one["path"], one["SPDX-License-Identifier"]) for one in annotations[:MAX_GLOBS]]
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # whatever a hostile one holds
         return []
     below = "" if str(path.parent) == "." else f"{path.parent}/"
     return [
         (_glob(below + glob, {"**": ".*", "*": "[^/]*"}), Evidence("reuse", str(path), license_))
         for globs, license_ in rows
-        for glob in ([globs] if isinstance(globs, str) else globs)
+        for glob in (globs if isinstance(globs, list) else [globs])
         if isinstance(glob, str) and isinstance(license_, str) and len(glob) <= MAX_GLOB
     ]
 

@@ -75,7 +75,7 @@ def _of_metadata(text: str) -> Iterable[str]:
 
 
 def _of_setup(text: str) -> Iterable[str]:
-    stated = re.findall(r"(?m)(?:^|[(,])\s*license(?:_expression)?\s*=\s*[\"']?([^\"'\n,]{2,100})", text)
+    stated = re.findall(r"(?m)(?:^[ \t]*|[(,]\s*)license(?:_expression)?\s*=\s*[\"']?([^\"'\n,]{2,100})", text)
     return stated if any(map(spdx, stated)) else _of_classifiers(text)
 
 
@@ -101,7 +101,7 @@ def _of_cargo(text: str) -> Iterable[Any]:
 
 def _of_pom(text: str) -> Iterable[str]:
     licenses = re.search(r"<licenses>(.{0,4000}?)</licenses>", text, re.DOTALL)
-    return re.findall(r"<name>\s*([^<]{2,200}?)\s*</name>", licenses[1]) if licenses else []
+    return re.findall(r"<name>([^<]{2,300})</name>", licenses[1]) if licenses else []
 
 
 def _of_lines(pattern: str) -> Callable[[str], Iterable[str]]:
@@ -145,17 +145,19 @@ _READERS: dict[str, Callable[[str], Iterable[Any]]] = {
     "mix.exs": _of_lines(r"licenses:\s*\[\s*\"([^\"\n]{2,100})\"\s*\]"),
 }
 _ENDS: tuple[tuple[str, Callable[[str], Iterable[str]]], ...] = (
-    (".gemspec", _of_lines(r"(?m)^\s*\w+\.licenses?\s*=\s*\[?\s*[\"']([^\"'\n]{2,100})[\"']")),
-    (".podspec", _of_lines(r"(?m)^\s*\w+\.license\s*=\s*[\"']([^\"'\n]{2,100})[\"']")),
-    (".nuspec", _of_lines(r"<license type=\"expression\">\s*([^<]{2,100}?)\s*</license>")),
-    (".csproj", _of_lines(r"<PackageLicenseExpression>\s*([^<]{2,100}?)\s*</PackageLicenseExpression>")),
+    (".gemspec", _of_lines(r"(?m)^[ \t]*\w+\.licenses?\s*=\s*(?:\[\s*)?[\"']([^\"'\n]{2,100})[\"']")),
+    (".podspec", _of_lines(r"(?m)^[ \t]*\w+\.license\s*=\s*[\"']([^\"'\n]{2,100})[\"']")),
+    (".nuspec", _of_lines(r"<license type=\"expression\">([^<]{2,300})</license>")),
+    (".csproj", _of_lines(r"<PackageLicenseExpression>([^<]{2,300})</PackageLicenseExpression>")),
     (".cabal", _of_lines(r"(?mi)^license:[ \t]*(\S[^\n]{0,100})")),
     (".opam", _of_lines(r"(?m)^license:[ \t]*\"([^\"\n]{2,100})\"")),
     (".rockspec", _of_lines(r"license\s*=\s*\"([^\"\n]{2,100})\"")),
 )
 
 _ONE_WORD = "MIT|ISC|Zlib|NCSA|Unlicense|WTFPL|TCL|X11|0BSD|HPND"
-_ID = rf"\(*(?:LicenseRef-[\w.-]+|[A-Za-z0-9]+(?:[.-][\w.]+)+\+?|{_ONE_WORD})\)*"
+_ID = rf"\(*(?:LicenseRef-[\w.-]+|[A-Za-z0-9]++(?:[.-][\w.]++)++\+?|{_ONE_WORD})\)*"
+"""Never goes back (``++``): a run of dots could be cut up in more ways than there is time for."""
+
 _EXPRESSION = re.compile(rf"{_ID}(?: (?:AND|OR|WITH) {_ID})*")
 _BARE = re.compile(r"(?i)[al]?gpl-?v?[123](\.[01])?\+?|[al]?gpl-[123]\.[01]|perl[-_ ]?5|apache-2|bsd-?[234]")
 """Forms that look like identifiers and are none."""

@@ -109,6 +109,14 @@ def test_the_last_paragraph_of_dep5_that_matches_counts(path: str, license_: str
     assert evidence.of(path, "x", evidence.gather({".reuse/dep5": DEP5}, None)).license == license_
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "1" * 5000, '[[annotations]]\npath = 5\nSPDX-License-Identifier = "MIT"', "annotations = 5"],
+)
+def test_a_reuse_file_that_makes_no_sense_says_nothing(text: str) -> None:
+    assert evidence.gather({"REUSE.toml": text}, None).globs == []
+
+
 def test_a_hostile_glob_takes_linear_time() -> None:
     glob = "*a" * 190 + "b"
     text = f'[[annotations]]\npath = "{glob}"\nSPDX-License-Identifier = "MIT"\n'
@@ -166,6 +174,20 @@ TERMS AND CONDITIONS FOR COPYING, DISTRIBUTION AND MODIFICATION
 
 def test_a_text_that_our_own_words_do_not_know_is_recognised() -> None:
     assert licenses.of_file(WTFPL) == licenses.of_file(WTFPL) == "WTFPL"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("PKG-INFO", "License: a" + "." * 150 + "!"),
+        ("setup.py", "\n" * 90_000),
+        ("x.gemspec", "a.license =" + " " * 90_000),
+        ("x.nuspec", '<license type="expression">' + " " * 90_000),
+        ("pom.xml", f"<licenses><name>{' ' * 3900}</licenses>"),
+    ],
+)
+def test_a_manifest_made_to_take_for_ever_comes_to_an_end(path: str, text: str) -> None:
+    assert manifests.of(path, text) is None
 
 
 def test_the_examples_of_the_docs() -> None:
