@@ -97,7 +97,7 @@ def _markdown(title: Any, body: Any, answers: Any) -> str:
 def _said(value: Any) -> str:
     """A text, or the one inside of a record, which may itself be written as JSON."""
     if isinstance(value, str) and value.startswith("{"):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             value = json.loads(value)
     if isinstance(value, dict):
         value = next((value[name] for name in _ANSWER if name in value), None)

@@ -106,7 +106,7 @@ def _name(line: bytes) -> str | None:
     try:
         event = json.loads(line)
         kind, name = event["type"], event["repo"]["name"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     wanted = isinstance(name, str) and NAME.fullmatch(name) and f'"{kind}"'.encode() in PUSHED
     return name if wanted else None

@@ -247,3 +247,8 @@ def test_questions_and_answers_become_markdown_files(tmp_path: Path) -> None:
     files = fetch_repos(listed.path, tmp_path / "files", Fetch(), tmp_path / "cache", 1).scan().collect()
     assert set(files["language"]) == {"markdown"} and files.height == 4
     assert "# Sort 1?\n\nHow do I sort list 1?\n\nUse `sorted`.\n\nOr `list.sort`." in set(files["text"])
+
+
+def test_prose_that_only_begins_like_json_stays_as_it_is() -> None:
+    deep = '{"a":' * 100_000
+    assert columns.plain(pl.DataFrame({"body": [deep, "{x}"]}))["content"].to_list() == [deep, "{x}"]
