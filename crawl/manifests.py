@@ -75,7 +75,9 @@ def _of_metadata(text: str) -> Iterable[str]:
 
 
 def _of_setup(text: str) -> Iterable[str]:
-    stated = re.findall(r"(?m)(?:^[ \t]*|[(,]\s*)license(?:_expression)?\s*=\s*[\"']?([^\"'\n,]{2,100})", text)
+    stated = re.findall(
+        r"(?m)(?:^[ \t]*|[(,]\s*)license(?:_expression)?\s*=\s*[\"']?([^\"'\n,]{2,100})", text
+    )
     return stated if any(map(spdx, stated)) else _of_classifiers(text)
 
 

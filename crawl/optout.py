@@ -40,15 +40,20 @@ def opt_out(listed: Path, out: Path) -> str:
     wishes = optouts.read(listed)
     files, staged = out / "files", out / ".optout"
     repos = corpus.read(out / "repos", "repos")
+    resumed = None
     if not (files / "manifest.json").exists() and (staged / "manifest.json").exists():
-        return _install(corpus.read(staged), files, repos, wishes, out)
+        left = corpus.read(staged)
+        optouts.refuse_shrunk(left, wishes)  # the list may have grown meanwhile: first what was begun
+        begun = Optouts(wishes.entries[: left.manifest["optouts"]])
+        resumed = _install(left, files, repos, begun, out)
     table = corpus.read(files, "files")
     if chain.verb(table) != FETCH or "units" not in table.manifest:
         raise Refusal(f"{files} was not made by `crawl fetch` of this version: run `make` first.")
     optouts.refuse_shrunk(table, wishes)
     wishes = _with_copies(table, wishes, listed)
     if optouts.applied(table) == wishes.pin:
-        return f"{files} is as the list wants it: {len(wishes.entries):,} entries, nothing new."
+        shutil.rmtree(staged, ignore_errors=True)
+        return resumed or f"{files} is as the list wants it: {len(wishes.entries):,} entries, nothing new."
     return _install(_stage(table, repos, wishes, staged), files, repos, wishes, out)
 
 
@@ -75,6 +80,8 @@ def _with_copies(table: Table, wishes: Optouts, listed: Path) -> Optouts:
         if wishes.of_repo(repo, revision) is None
     ]
     with listed.open("a") as file:
+        if found and not listed.read_text().endswith("\n"):
+            file.write("\n")
         for repo, part in found:
             file.write(f"# {part:.0%} of its bytes are in files of a repository above\nrepo {repo}\n")
     return Optouts([*wishes.entries, *(Entry("repo", repo) for repo, _ in found)])
@@ -99,7 +106,8 @@ def _stage(table: Table, repos: Table, wishes: Optouts, staged: Path) -> Table:
         listed = {unit_of(row[0]): row for row in rows}
         for shard in table.shards():
             _without(out, table, shard, wishes, listed[Path(shard.name).stem])
-        return out.seal(fetched={key: table.manifest[key] for key in KEPT})
+        fetched = {key: table.manifest[key] for key in KEPT}
+        return out.seal(fetched=fetched, optouts=len(wishes.entries))
 
 
 def _without(
@@ -149,6 +157,7 @@ def _install(staged: Table, files: Path, repos: Table, wishes: Optouts, out: Pat
     )
     with building as output:
         if isinstance(output, Output):
+            _refuse_loss(set(output.left(origins)) - shards.keys(), files)
             for unit in output.left(shards):
                 tables = {"": staged.frame(shards[unit]), **_others(staged, unit)}
                 output.write(unit, tables, came_in=staged.manifest["units"][unit]["in"])
@@ -156,6 +165,15 @@ def _install(staged: Table, files: Path, repos: Table, wishes: Optouts, out: Pat
     shutil.rmtree(staged.path)
     before, after = fetched["counts"]["out"], corpus.read(files).counts["out"]
     return _answer(before - after, len(shards), files, out)
+
+
+def _refuse_loss(lost: set[str], files: Path) -> None:
+    """Where a call was killed just as the old manifest went, nothing vouches for the shards that stay."""
+    if lost:
+        raise Refusal(
+            f"{files}: a call that was killed left {len(lost):,} shards that nothing vouches for: "
+            "run `crawl fetch` with this list of opt-outs; it reads them from the cache."
+        )
 
 
 def _answer(gone: int, rewritten: int, files: Path, out: Path) -> str:

@@ -69,16 +69,19 @@ class Optouts:
         return str(commit) if commit else None
 
     def of_files(self, files: pl.DataFrame) -> list[str | None]:
-        """For each row (repo, path, sha256), the entry by which the file must not be used, or None."""
+        """For each row (repo, path, sha256), the entry by which the file must not be used, or None.
+
+        Of several it is the first, which stays the first when the list grows.
+        """
         if not self._hashes and not self._paths:
             return [None] * files.height
         return [self._of_file(*row) for row in files.select("repo", "path", "sha256").iter_rows()]
 
     def _of_file(self, repo: str, path: str, sha256: str) -> str | None:
-        if sha256 in self._hashes:
-            return f"hash {sha256}"
         names = {repo.casefold(), repo.casefold().rpartition("@")[0]}
-        return next((text for name, matches, text in self._paths if name in names and matches(path)), None)
+        found = [at for name, matches, at in self._paths if name in names and matches(path)][:1]
+        found += [self._hashes[sha256]] if sha256 in self._hashes else []
+        return str(self.entries[min(found)]) if found else None
 
     def _of(self, kind: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.kind == kind]
@@ -88,16 +91,15 @@ class Optouts:
         return {(entry.kind, entry.what.casefold()): entry for entry in self.entries}
 
     @cached_property
-    def _hashes(self) -> set[str]:
-        return {entry.what for entry in self._of("hash")}
+    def _hashes(self) -> dict[str, int]:
+        places = [(entry.what, at) for at, entry in enumerate(self.entries) if entry.kind == "hash"]
+        return dict(reversed(places))
 
     @cached_property
-    def _paths(self) -> list[tuple[str, Callable[[str], object], str]]:
-        split = [(entry, *entry.what.rpartition(":")[::2]) for entry in self._of("path")]
-        return [
-            (repo.casefold(), re.compile(translate(pattern)).match, str(entry))
-            for entry, repo, pattern in split
-        ]
+    def _paths(self) -> list[tuple[str, Callable[[str], object], int]]:
+        places = [(entry.what, at) for at, entry in enumerate(self.entries) if entry.kind == "path"]
+        split = [(*what.rpartition(":")[::2], at) for what, at in places]
+        return [(repo.casefold(), re.compile(translate(pattern)).match, at) for repo, pattern, at in split]
 
 
 def read(path: Path | None) -> Optouts:

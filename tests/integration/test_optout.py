@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -78,9 +79,10 @@ def test_a_list_that_grew_is_applied_again_and_one_that_shrank_is_refused(
 
 def test_a_fork_is_found_by_what_it_shares_and_written_into_the_list(copy: Path, tmp_path: Path) -> None:
     wishes = tmp_path / "optouts.txt"
-    wishes.write_text("forks folder/shapes\n")
+    wishes.write_text("forks folder/shapes")  # as some editors end a file
     optout.opt_out(wishes, copy)
-    assert wishes.read_text().endswith("repo folder/shapes-fork\n")
+    lines = wishes.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("forks folder/shapes", "repo folder/shapes-fork")
     repos = corpus.read(copy / "files").scan().collect()["repo"].unique()
     assert sorted(repos) == ["folder/geometry", "folder/numbers", "folder/scripts"]
 
@@ -98,6 +100,67 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(copy: Path, wishes: P
             os.kill(process.pid, signal.SIGKILL)
     optout.opt_out(wishes, copy)
     assert content(copy, ["files"]) == content(expected, ["files"])
+
+
+@pytest.fixture
+def fetched(run_file: Path, tmp_path: Path) -> Path:
+    return make(tmp_path / "fetched", run_file, "files")
+
+
+def killed(name: str, wishes: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An opt-out that ends where it would install the staged shards, or seal what it installed."""
+
+    def end(*told: Any, **facts: Any) -> corpus.Table:
+        if "fetched" in facts:
+            return seal(*told, **facts)  # of the staged table
+        raise KeyboardInterrupt
+
+    seal = corpus.Output.seal
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(optout if name == "_install" else corpus.Output, name, end)
+        optout.opt_out(wishes, out)
+
+
+def test_a_list_that_grew_before_a_killed_call_went_on_is_applied_whole(
+    fetched: Path, tmp_path: Path, run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes = tmp_path / "optouts.txt"
+    wishes.write_text("path folder/shapes:*3.py\n")
+    killed("seal", wishes, fetched, monkeypatch)
+    assert not (fetched / "files/manifest.json").exists()
+    wishes.write_text(f"{wishes.read_text()}repo folder/geometry\npath folder/shapes:*\n")
+    optout.opt_out(wishes, fetched)
+    rebuilt = make(tmp_path / "rebuilt", run_file, "files", optouts=wishes)
+    assert content(fetched, ["files"]) == content(rebuilt, ["files"])
+
+
+def test_shards_that_a_kill_left_without_a_manifest_are_never_taken_for_gone(
+    fetched: Path, tmp_path: Path, run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes = tmp_path / "optouts.txt"
+    wishes.write_text("repo folder/geometry\n")
+    killed("_install", wishes, fetched, monkeypatch)
+    (fetched / "files/manifest.json").unlink()
+    with pytest.raises(Refusal, match="nothing vouches for"):
+        optout.opt_out(wishes, fetched)
+    make(fetched, run_file, "files", optouts=wishes)
+    rebuilt = make(tmp_path / "rebuilt", run_file, "files", optouts=wishes)
+    assert content(fetched, ["files"]) == content(rebuilt, ["files"])
+    assert "nothing new" in optout.opt_out(wishes, fetched) and not (fetched / ".optout").exists()
+
+
+def test_a_file_that_several_entries_name_is_told_by_the_first_in_whatever_order_they_came(
+    fetched: Path, tmp_path: Path, run_file: Path
+) -> None:
+    wishes = tmp_path / "optouts.txt"
+    file = corpus.read(fetched / "files").scan().collect().row(0, named=True)
+    wishes.write_text(f"path {file['repo']}:{file['path']}\n")
+    optout.opt_out(wishes, fetched)
+    with wishes.open("a") as more:
+        more.write(f"hash {file['sha256']}\n")
+    optout.opt_out(wishes, fetched)
+    rebuilt = make(tmp_path / "rebuilt", run_file, "files", optouts=wishes)
+    assert content(fetched, ["files"]) == content(rebuilt, ["files"])
 
 
 @pytest.mark.parametrize("line", ["github.com/a/b", "hash abc", "commit xyz", "path folder/shapes", "repo "])
