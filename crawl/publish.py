@@ -25,6 +25,8 @@ from crawl.screen import index_of, texts_of
 
 VERB = "crawl publish"
 
+_FIRST = ("crawl list", "crawl fetch")
+
 FILE_BYTES = 256 << 20
 """Of the corpus' shards, which are one for every repo, so many bytes go into one file."""
 
@@ -36,6 +38,7 @@ def publish(src: Path, dst: Path, settings: Publish, workers: int) -> Table:
     table = corpus.read(src, "corpus")
     run = chain.upstream(table, chain.tables_of(src.parent))
     problems = _problems(run, src)
+    _refuse_stale(run, src)
     building = corpus.building(dst, "dataset", made_by=VERB, settings=settings, inputs=run)
     with building as out:
         if isinstance(out, Table):
@@ -60,9 +63,11 @@ def write_file(out: Output, table: Table, problems: Table, groups: dict[str, lis
 
 
 def refuse_secrets(rows: pa.RecordBatch) -> None:
-    """The first gate: what `crawl redact` looks for is not there."""
-    for name, text in zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True):
-        if found := secrets.find(text):
+    """The first gate: what `crawl redact` looks for is not there, in no text and in no path."""
+    columns = (rows[name].to_pylist() for name in ("id", "text", "files"))
+    for name, text, files in zip(*columns, strict=True):
+        paths = "\n".join(file["path"] for file in files)
+        if found := secrets.find(text) or secrets.find(paths):
             first = found[0]
             raise Refusal(
                 f"{name} holds {len(found)} secrets, the first ({first.kind}) at character {first.start}: "
@@ -95,6 +100,15 @@ def _refuse_twins(table: Table) -> None:
     ids = table.scan().select("id").collect()["id"]
     if twins := ids.filter(ids.is_duplicated()).to_list():
         raise Refusal(f"{table.path} holds {twins[0]} more than once: nothing was published.")
+
+
+def _refuse_stale(run: Sequence[Table], src: Path) -> None:
+    """Since an opt-out, or another list, the corpus may hold what must not leave, until `make` has run."""
+    if not {"repos", "files"} <= {chain.kind(table) for table in run if chain.verb(table) in _FIRST}:
+        raise Refusal(
+            f"{src} was not made from the files that now stand beside it, so it may hold what was opted out: "
+            "run make, then publish."
+        )
 
 
 def _problems(run: Sequence[Table], src: Path) -> Table:

@@ -15,9 +15,11 @@ import corpus
 from corpus import Refusal
 from crawl.cli import app as crawl
 from crawl.config import Publish
+from crawl.optout import opt_out
 from crawl.publish import publish
 
 CONTACT = "open an issue at example.org/removals"
+MAIL = "ann.smith@uni-bonn.de"
 FUNNEL = ("files", "kept", "redacted", "documents", "unique", "corpus")
 
 
@@ -109,12 +111,12 @@ def test_every_number_in_the_card_s_sentences_is_counted_from_the_tables(made: P
     }
 
 
-def spoil(path: Path, text: str) -> None:
+def spoil(path: Path, text: str, name: str = "new.py") -> None:
     """Put a text at the end of the first document, and seal the table as if a verb had written it so."""
     table = corpus.read(path, "corpus")
     rows = rows_of(table)
     grown = rows[0]["text"] + text
-    files = [*rows[0]["files"], {"path": "new.py", "start": len(rows[0]["text"]), "end": len(grown)}]
+    files = [*rows[0]["files"], {"path": name, "start": len(rows[0]["text"]), "end": len(grown)}]
     rows[0] |= {"text": grown, "files": files}
     manifest = table.manifest
     (path / "manifest.json").unlink()
@@ -126,15 +128,24 @@ def spoil(path: Path, text: str) -> None:
     (path / "manifest.json").write_text(json.dumps(sealed | {"inputs": manifest["inputs"]}))
 
 
-@pytest.mark.parametrize("what", ["secret", "contamination"])
+@pytest.mark.parametrize("what", ["secret", "secret in a path", "contamination"])
 def test_what_must_not_leave_stops_the_release(copy: Path, what: str) -> None:
     solution = next(row for row in rows_of(corpus.read(copy / "problems")) if row["problem"] == "HumanEval/3")
-    text = "\nmail = 'ann.smith@uni-bonn.de'\n" if what == "secret" else solution["text"]
-    spoil(copy / "corpus", text)
-    words = "holds 1 secrets" if what == "secret" else "shares words with humaneval"
+    texts = {"secret": f"\nmail = '{MAIL}'\n", "contamination": solution["text"]}
+    spoil(copy / "corpus", texts.get(what, "x = 1"), f"{MAIL}.py" if "path" in what else "new.py")
+    words = "shares words with humaneval" if what == "contamination" else "holds 1 secrets"
     with pytest.raises(Refusal, match=words):
         publish(copy / "corpus", copy / "dataset", Publish(contact=CONTACT), workers=1)
     assert not (copy / "dataset/manifest.json").exists() and not (copy / "dataset/README.md").exists()
+
+
+def test_after_an_opt_out_nothing_is_published_before_make_has_run(copy: Path, tmp_path: Path) -> None:
+    wishes = tmp_path / "optouts.txt"
+    wishes.write_text("repo folder/geometry\n")
+    opt_out(wishes, copy)
+    with pytest.raises(Refusal, match="run make, then publish"):
+        publish(copy / "corpus", copy / "dataset", Publish(contact=CONTACT), workers=1)
+    assert not (copy / "dataset").exists()
 
 
 def test_a_corpus_without_its_run_or_a_card_without_an_address_is_refused(made: Path, tmp_path: Path) -> None:
