@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,10 @@ def _problems(src: Path) -> dict[Key, Problem]:
 
 @functools.cache
 def _sandbox(settings: Judge) -> Sandbox:
-    """The worker process's own sandbox; it ends with the process."""
-    return new_sandbox(settings)
+    """The worker process's own sandbox; it ends with the process, which in a pool runs no ``atexit``."""
+    box = new_sandbox(settings)
+    util.Finalize(None, box.close, exitpriority=1)
+    return box
 
 
 def new_sandbox(settings: Judge) -> Sandbox:

@@ -5,12 +5,14 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 import corpus
+import passes
 from evals import judge, tiers
 from evals.config import Judge, Sample
 from evals.extract import cut
@@ -45,7 +47,7 @@ def test_references_score_one_and_spoiled_ones_zero(problems, tmp_path):
             assert score["value"] == value and score["low"] <= value <= score["high"]
             assert (score["k"], score["problems"]) == (1, 20)
         assert table.counts["in"] == table.counts["out"] == 40
-        assert table.manifest["sandbox"]["tier"] == "namespaces"
+        assert table.manifest["sandbox"]["tier"] in {tier.name for tier in tiers.best()}
         assert table.manifest["sandbox"]["packages"]["numpy"] == np.__version__
 
 
@@ -70,6 +72,19 @@ def test_same_samples_give_the_same_digest_whatever_the_workers(problems, tmp_pa
     one = judge_samples(problems.path, samples.path, tmp_path / "one", QUICK, 1)
     two = judge_samples(problems.path, samples.path, tmp_path / "two", QUICK, 2)
     assert one.digest == two.digest
+
+
+def folder_of_a_slot():
+    box = judge._sandbox(Judge(tier="none"))
+    box.start()
+    return box._slots["python"]._folder
+
+
+def test_slots_of_a_worker_process_end_with_it_and_leave_no_folder():
+    with passes.pool(1) as processes:
+        folder = processes.submit(folder_of_a_slot).result()
+        assert Path(folder).is_dir()
+    assert not Path(folder).exists()
 
 
 def test_completion_is_cut_at_its_stop_string_unless_it_was_given(problems, tmp_path):
