@@ -64,7 +64,7 @@ def explain(a: str, b: str, samples: Path, settings: Explain, cache: Path | None
     """Lines about every suite of the samples that both presets have rules for."""
     check(settings)
     made = corpus.read(samples, "samples")
-    sandbox.require(unsafe=settings.unsafe_no_sandbox)
+    tier = sandbox.require(unsafe=settings.unsafe_no_sandbox)
     suites = [suite for suite in _suites(made) if presets.protocol(a, suite) and presets.protocol(b, suite)]
     if not suites:
         raise Refusal(
@@ -75,7 +75,12 @@ def explain(a: str, b: str, samples: Path, settings: Explain, cache: Path | None
     if not files:
         raise Refusal("the suites' files cannot be had: give their folder with --data.")
     lines: list[str] = []
-    limits = Judge(oracle="exact", memory_mb=settings.memory_mb, unsafe_no_sandbox=settings.unsafe_no_sandbox)
+    limits = Judge(
+        oracle="exact",
+        memory_mb=settings.memory_mb,
+        tier=tier,
+        unsafe_no_sandbox=settings.unsafe_no_sandbox,
+    )
     with judge.new_sandbox(limits) as box:
         for suite, found in files.items():
             both = [problems_of(suite, found, replace(asked, preset=name)) for name in (a, b)]

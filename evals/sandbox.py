@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -36,6 +37,8 @@ from evals.slot.job import Limits
 from evals.slots import Slot, Unavailable
 from evals.view import view
 from printable import storable
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Execution", "Limits", "Sandbox", "Test", "Unavailable", "Verdict", "probe", "require"]
 
@@ -228,7 +231,7 @@ class Sandbox:
             self._end(language)
 
     def _started(self, shown: dict[str, Any]) -> Slot:
-        """A slot of the first tier that this machine has; all later ones are of the same."""
+        """A slot of the first tier that this machine has, told if not the best; later ones are the same."""
         refused = []
         for tier in self._tiers:
             try:
@@ -236,6 +239,8 @@ class Sandbox:
             except Unavailable as reason:
                 refused.append(f"{tier.name}: {reason}")
             else:
+                if refused:
+                    log.warning("sandbox: %s, for there is no better one (%s)", tier.name, "; ".join(refused))
                 self._tiers = [tier]
                 return slot
         raise Unavailable("; ".join(refused))

@@ -39,6 +39,15 @@ def test_memory_of_one_that_nobody_could_look_at_counts_at_its_end(piped):
     assert piped.run(held).verdict == "memory" and piped.run("x = 1").verdict == "passed"
 
 
+def test_lesser_tier_is_taken_only_with_a_word_about_the_better_one(caplog):
+    better = replace(tiers.find("none"), name="better", missing=lambda: "not here")
+    with Sandbox() as box:
+        box._tiers = [better, tiers.find("none")]
+        assert box.run("x = 1").tier == "none"
+        box.run("import numpy")
+    assert caplog.messages == ["sandbox: none, for there is no better one (better: not here)"]
+
+
 def test_profile_of_macos_refuses_what_it_does_not_name(tmp_path):
     (tmp_path / 'a "b').mkdir()
     (tmp_path / "site-packages/numpy").mkdir(parents=True)
