@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from corpus import Refusal
 from evals.groups import Group
 from evals.slot import directory
 from evals.tiers import Tier
@@ -25,7 +26,7 @@ SECONDS_TO_START = 60.0
 SECONDS_TO_END = 5.0
 
 
-class Unavailable(Exception):
+class Unavailable(Refusal):
     """This machine allows no sandbox; says which call was refused."""
 
 
@@ -71,6 +72,8 @@ class Slot:
             self.close()
             said = self._said.splitlines()[-1][:300] if self._said else "the slot did not start"
             raise Unavailable(str(reply.get("refused") or reply.get("broken") or said))
+        if not reply["grouped"]:  # it was made, but the slot could not join
+            self.group.controllers.clear()
 
     def ask(self, request: dict[str, Any], files: Sequence[IO[bytes]], seconds: float) -> dict[str, Any]:
         """The reply to one job; empty if the slot died or did not answer in time."""

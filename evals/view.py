@@ -10,6 +10,8 @@ from importlib.metadata import distributions, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+from corpus import Refusal
+
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 PACKAGES_INSIDE = "/packages"
 """Where programs find packages in a root of their own, by a name that no host path has: the environment may
@@ -84,6 +86,8 @@ def packages(folder: Path | None = None) -> dict[str, Path]:
         folder: All that is in it; without it the packages of ``PACKAGES`` that are installed here.
     """
     if folder is not None:
+        if not folder.is_dir():
+            raise Refusal(f"{folder} is not a folder: give --packages one that pip install --target made.")
         return {place.name: place.resolve() for place in sorted(folder.iterdir())}
     found: dict[str, Path] = {}
     for name in PACKAGES:

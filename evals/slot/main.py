@@ -50,7 +50,7 @@ def main() -> None:
         return control.answer({"refused": str(reason)})
     try:
         slot = _warm_up(asked, entered)
-        control.answer({"ready": True})
+        control.answer({"ready": True, "grouped": bool(group.files)})
         do = commands.run if asked["commands"] else _do
         while (received := control.receive()) is not None:
             control.answer(do(*received, slot, control.fileno(), null))

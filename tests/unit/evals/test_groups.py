@@ -74,6 +74,17 @@ def test_memory_of_all_processes_is_bounded_at_once(version):
     assert left() == []
 
 
+def test_group_that_a_slot_could_not_join_counts_nothing(monkeypatch):
+    def unjoinable(self, *, made):
+        self.controllers, self._folders = ["control group cpu (version 2)"], []
+        self.files = {"join": [os.open("/dev/full", os.O_RDWR)]}
+
+    monkeypatch.setattr(groups.Group, "__init__", unjoinable)
+    with Sandbox(tier="none") as box:
+        assert box.counted_by() == "a look at /proc every 25 to 50 ms"
+        assert box.run("x = 1").verdict == "passed"
+
+
 @pytest.mark.skipif(not list(groups._bases()) or os.getuid() != 0, reason="no control group can be made here")
 def test_groups_of_a_harness_that_was_killed_are_swept():
     code = (

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from corpus import Refusal
 from evals import launch, tiers
 from evals.sandbox import Limits, Sandbox, Test
 from evals.view import view
@@ -46,6 +47,11 @@ def test_lesser_tier_is_taken_only_with_a_word_about_the_better_one(caplog):
         assert box.run("x = 1").tier == "none"
         box.run("import numpy")
     assert caplog.messages == ["sandbox: none, for there is no better one (better: not here)"]
+
+
+def test_folder_of_packages_that_is_not_there_is_one_line(tmp_path):
+    with Sandbox(packages=tmp_path / "none") as box, pytest.raises(Refusal, match="none is not a folder"):
+        box.run("x = 1")
 
 
 def test_profile_of_macos_refuses_what_it_does_not_name(tmp_path):
