@@ -79,12 +79,21 @@ def configuration(
         ids: How many that has.
         length: Longest sequence of the phase.
     """
-    config = LlamaConfig.from_pretrained(parent.folder)
+    try:
+        config = LlamaConfig.from_pretrained(parent.folder)
+    except Exception as error:  # its checks raise some ten kinds, which have only their texts in common
+        reason = " ".join(str(error).split())[:200]
+        raise Refusal(f"{parent.name}: its config.json describes no model ({reason}).") from None
     _refuse_tokenizer(parent, words, ids, config.vocab_size)
     before: dict[str, Any] = {k: v for k, v in (config.rope_parameters or {}).items() if k != "type"}  # 4.x's
     config.rope_parameters = before
     if settings.rope_theta is not None or settings.rope_factor is not None:
         theta, factor = settings.rope_theta, settings.rope_factor
+        kind = before.get("rope_type", "default")
+        if kind not in ("default", "linear") and None in (theta, factor):
+            raise Refusal(
+                f"{parent.name} has RoPE of type {kind}: give both rope_theta and rope_factor, or none."
+            )
         config.rope_parameters = rope(
             before["rope_theta"] if theta is None else theta,
             before.get("factor", 1.0) if factor is None else factor,
@@ -115,7 +124,9 @@ def give(parent: Parent, trainee: Trainee, optimizer: torch.optim.Optimizer, alo
     if tied:
         with torch.no_grad():
             head.copy_(named[EMBEDDING])
-    if (parent.folder / STATES).is_dir() and len(named) == len(weights):  # adapters have states of their own
+    # Adapters and 8-bit moments have states of their own.
+    alike = len(named) == len(weights) and isinstance(optimizer, torch.optim.AdamW)
+    if alike and (parent.folder / STATES).is_dir():
         _load(parent, parent.folder / STATES, _flat(states), alone)
         set_optimizer_state_dict(trainee, optimizer, states)
     else:

@@ -95,12 +95,16 @@ class Run:
 def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = Machine()) -> Run:
     """A model, of the shape of the one to start from if there is one, and its optimizer, laid out.
 
-    Its weights are still those of chance.  Refuses sizes below one.
+    Its weights are still those of chance.  Refuses settings that cannot be.
     """
     length = sources.length()
     for name in ("tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"):
         if getattr(settings, name) < 1:
             raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
+    if settings.lora_rank < 0:
+        raise Refusal(f"lora_rank is {settings.lora_rank}: give 0 (all weights are trained) or more.")
+    if settings.keep_optimizer and settings.states == "8bit":
+        raise Refusal("keep_optimizer keeps moments in fp32 and states is 8bit: give one of the two.")
     loaded = tokenizer.load(sources.words.path)
     form = sources.template()
     ends = template.EOT if form else tokenizer.EOS

@@ -138,6 +138,13 @@ def test_sizes_below_one_are_refused_by_name(sources: Sources, name: str) -> Non
         start(sources, replace(TRAIN, **{name: 0}), ALONE)
 
 
+def test_settings_that_would_fail_only_in_the_end_are_refused_at_the_start(sources: Sources) -> None:
+    with pytest.raises(Refusal, match="lora_rank is -1"):
+        start(sources, replace(TRAIN, lora_rank=-1), ALONE)
+    with pytest.raises(Refusal, match="give one of the two"):
+        start(sources, replace(TRAIN, keep_optimizer=True, states="8bit"), ALONE)
+
+
 def test_a_torn_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
     saver = checkpoint.Saver(tmp_path, ALONE)
     for step in (1, 2, 3):

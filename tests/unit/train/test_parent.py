@@ -69,6 +69,19 @@ def test_the_rope_of_a_phase_is_its_own_or_that_of_the_model_before(
     assert not (long.path / parent.STATES).exists()
 
 
+def test_half_a_rope_is_not_mixed_with_one_of_another_type(
+    kept: corpus.Table, sources: Sources, tmp_path: Path
+) -> None:
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        shutil.copy(kept.path / name, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    yarn = {"rope_type": "yarn", "factor": 8.0, "rope_theta": 1e4, "original_max_position_embeddings": 16}
+    del config["rope_theta"], config["rope_scaling"]
+    (tmp_path / "config.json").write_text(json.dumps({**config, "rope_parameters": yarn}))
+    with pytest.raises(Refusal, match="RoPE of type yarn: give both"):
+        begun(sources, tmp_path, replace(TRAIN, rope_theta=1e5))
+
+
 def test_code_and_prose_are_trained_on_by_weight(
     documents: corpus.Table, words: corpus.Table, tmp_path: Path
 ) -> None:
@@ -143,6 +156,11 @@ def test_damaged_models_are_refused_in_a_line(kept: corpus.Table, sources: Sourc
     for length in (len(whole) // 2, 100, 4):
         (tmp_path / "table" / "model.safetensors").write_bytes(whole[:length])
         with pytest.raises(Refusal, match="do not fit its config"):
+            begun(sources, tmp_path / "table")
+    config = json.loads((kept.path / "config.json").read_text())
+    for wrong in ({"hidden_size": "wide"}, {"num_attention_heads": 3}, {"rope_parameters": 5}):
+        (tmp_path / "table" / "config.json").write_text(json.dumps({**config, **wrong}))
+        with pytest.raises(Refusal, match="describes no model"):
             begun(sources, tmp_path / "table")
     (tmp_path / "table" / "config.json").write_text("[")
     with pytest.raises(Refusal, match="no JSON object"):
