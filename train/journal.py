@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,8 +34,10 @@ class Journal:
         """
         self.metrics, self.seconds = folder / "metrics.jsonl", folder / "seconds.jsonl"
         for path in (self.metrics, self.seconds):
-            lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-            path.write_text("".join(lines[:done]))
+            path.touch()
+            lines = path.read_bytes().splitlines(keepends=True)
+            # Cut short and not written anew: a kill in between would lose what is before.
+            os.truncate(path, sum(map(len, lines[:done])))
         self._sinks = watched_by
         self._told = time.monotonic()
 
