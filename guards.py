@@ -42,12 +42,13 @@ def refuse_loss(path: Path, precious: str, plan_file: Path, plan: Mapping[str, A
     """Never clear what another plan left and what cannot be had again in minutes."""
     if not precious or not any(path.glob(precious)):
         return
-    before = json.loads(plan_file.read_text()) if plan_file.exists() else {}
+    record = path / "manifest.json" if sealed_by_a_verb(path) else plan_file
+    before = json.loads(record.read_text()) if record.exists() else {}
     settings = before.get("settings", {})
     changed = [key for key in plan if before.get(key) != plan[key] and key != "settings"]
     changed += [key for key, value in plan["settings"].items() if settings.get(key, value) != value]
     raise Refusal(
-        f"{path} holds {precious.rpartition('/')[2]} of a run with other {', '.join(changed)}: "
+        f"{path} holds {precious.rpartition('/')[2]} of a run with other {', '.join(changed) or 'files'}: "
         "give another destination, or delete it to begin anew."
     )
 

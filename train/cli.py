@@ -249,7 +249,7 @@ def _train(
             made_by=f"train {verb}",
             settings=settings,
             inputs=inputs,
-            precious="running/step-*",
+            precious="*/step-*",
             **pins,
         ) as out:
             if isinstance(out, corpus.Table):

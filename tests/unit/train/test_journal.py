@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,8 @@ def test_tensorboard_and_wandb_get_every_number_of_every_step_and_move_none(
         losses += [json.loads(item.value_json) for item in items if [*item.nested_key, item.key][0] == "loss"]
     assert losses == [line["loss"] for line in lines]
     assert [path.name for path in (watched.path / "checkpoints").iterdir()] == ["step-00000006"]
+    with pytest.raises(corpus.Refusal, match=r"holds step-\* of a run with other lr: give another"):
+        cli.pretrain(tokens.path, words.path, watched.path, settings=replace(TRAIN, lr=1e-3))
 
 
 def test_a_sink_that_is_not_installed_is_refused_with_what_to_install(tmp_path: Path) -> None:
@@ -58,9 +61,13 @@ def test_a_sink_that_is_not_installed_is_refused_with_what_to_install(tmp_path: 
     assert "watch wandb needs wandb: pip install 'fathom-coder[watch]'" in done.stderr
 
 
-def test_a_journal_taken_up_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+def test_a_journal_taken_up_forgets_what_came_after_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clocks = journal.clocks(2.0, 0.5, 1000, 4e12, 1e13)
     assert clocks["mfu"] == 0.2 and clocks["tokens_per_second"] == 500
+    # A kill while the file is written anew would lose steps that are done: it is only ever cut short.
+    monkeypatch.delattr(Path, "write_text")
     for done, steps in ((0, [1, 2, 3]), (2, [3])):
         with journal.opened(tmp_path, done) as lines:
             for step in steps:
