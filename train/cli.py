@@ -9,6 +9,7 @@ from typing import Literal
 import corpus
 import runfile
 import train
+from printable import visible
 from train.config import Ablate, Chat, Instruct, Machine, Pack, Plan, Pretrain, Tokenizer, Watch
 
 app = runfile.stage("train", train.__doc__ or "")
@@ -177,7 +178,7 @@ def trace(
 
     found = tracing.origins(corpus.read(rows, "tokens"), corpus.read(src, "corpus"), split, sequence)
     for origin in tracing.runs(found) if position is None else tracing.at(found, position):
-        print(tracing.line(origin))
+        print(visible(tracing.line(origin)))
 
 
 @app.command
