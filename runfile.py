@@ -135,6 +135,11 @@ def _checked(run: Path, app: App) -> dict[str, dict[str, Any]]:
 def _of_phase(tables: dict[str, dict[str, Any]], phase: str | None, run: Path) -> dict[str, dict[str, Any]]:
     """Each verb's settings in this phase; refuses one that no verb of the stage has."""
     phases = {verb: table.get("phases", {}) for verb, table in tables.items()}
+    for verb, named in phases.items():
+        if not isinstance(named, dict) or not all(isinstance(table, dict) for table in named.values()):
+            raise Refusal(
+                f"{run}: {verb}.phases holds a bare value: settings stand in {verb}.phases.NAME tables."
+            )
     known = sorted({name for named in phases.values() for name in named})
     if phase is not None and phase not in known:
         raise Refusal(f"{run} has no phase {phase} here: it has {', '.join(known) or 'none'}.")

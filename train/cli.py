@@ -132,6 +132,8 @@ def preset(model: str, tokens: int, /, *, length: int = 4096) -> None:
 
     if model not in SHAPES:
         raise corpus.Refusal(f"{model} is unknown: give one of {', '.join(SHAPES)}.")
+    if min(tokens, length) < 1:
+        raise corpus.Refusal(f"{tokens} tokens in rows of {length}: give at least 1 of each.")
     print(scaling.toml(model, tokens, length), end="")
 
 

@@ -1,7 +1,7 @@
 """Learning rate and batch from a budget of compute, by DeepSeek LLM's scaling law (arXiv 2401.02954, 3.1).
 
 Fitted there on 1e17 to 2e19 FLOPs and checked at 1e20; with 2 T tokens it gives Table 2 of DeepSeek-Coder
-within 1 % for 6.7B and 33B, and for 1.3B 4 % less rate and a third more batch than they took.
+within 1.3 % for 6.7B and 33B, and for 1.3B 4 % less rate and a third more batch than they took.
 """
 
 from __future__ import annotations

@@ -86,6 +86,14 @@ def test_a_phase_changes_what_it_names_and_leaves_the_rest(
         assert code == 1 and out == "" and "phase" in err
 
 
+@pytest.mark.parametrize("phases", ["phases = 3", "phases.long = 3"])
+def test_phases_that_are_no_tables_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], phases: str
+) -> None:
+    code, _, err = run(["scan", "x", "--run", written(tmp_path, f"[dedup.scan]\n{phases}\n")], capsys)
+    assert code == 1 and "scan.phases holds a bare value" in err
+
+
 @pytest.mark.parametrize("file", sorted(ROOT.glob("runs/*.toml")), ids=lambda file: file.name)
 def test_every_setting_in_our_run_files_is_one_of_its_stage(file: Path) -> None:
     for stage, verbs in tomllib.loads(file.read_text()).items():

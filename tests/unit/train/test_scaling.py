@@ -45,3 +45,6 @@ def test_the_verb_prints_a_run_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert Pretrain(**told).tokens == 10**9 and told["batch"] >= 1 and 1e-4 < told["lr"] < 1e-2
     with pytest.raises(Refusal, match="3b is unknown: give one of"):
         cli.preset("3b", 10**9)
+    for tokens, length in ((0, 4096), (10**9, 0)):
+        with pytest.raises(Refusal, match="give at least 1 of each"):
+            cli.preset("tiny", tokens, length=length)
