@@ -141,9 +141,11 @@ def parsed(file: Path) -> Tokenizer:
 def _refuse_damaged(file: Path) -> None:
     """What is exported with a model is read then: better to know before it is trained."""
     try:
-        json.loads(file.read_text())
+        whole = isinstance(json.loads(file.read_text()), dict)
     except ValueError:
-        raise Refusal(f"{file} is no JSON: the tokenizer is damaged.") from None
+        whole = False
+    if not whole:
+        raise Refusal(f"{file} is no JSON object: the tokenizer is damaged.")
 
 
 def for_chat(contents: Mapping[str, corpus.Content], form: str, end: str) -> dict[str, bytes]:

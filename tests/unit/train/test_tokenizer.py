@@ -104,6 +104,10 @@ def test_another_models_tokenizer_is_taken_as_it_is_and_one_without_sentinels_is
         (tmp_path / "theirs" / name).write_text("{")
         with pytest.raises(Refusal, match=f"{name} is no"):
             cli.tokenizer(tmp_path, tmp_path / "other", start=str(tmp_path / "theirs"))
+    loaded.save(str(tmp_path / "theirs" / "tokenizer.json"))
+    (tmp_path / "theirs" / "tokenizer_config.json").write_text("[]")
+    with pytest.raises(Refusal, match=r"tokenizer_config.json is no JSON object"):
+        cli.tokenizer(tmp_path, tmp_path / "other", start=str(tmp_path / "theirs"))
     (tmp_path / "theirs" / "tokenizer_config.json").unlink()
     plain = Tokenizer(loaded.model)
     plain.save(str(tmp_path / "theirs" / "tokenizer.json"))
