@@ -5,6 +5,7 @@ The rows are a ``tokens`` table like any other, with one more part: which tokens
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -77,10 +78,15 @@ def _fitting(dialogue: Dialogue, words: Tokenizer, settings: Chat) -> tuple[np.n
     """Ids of the first turns that fit into a row and which are predicted, or why there are none."""
     if dialogue.reason is not None:
         return dialogue.reason
-    turns = dialogue.turns
-    while len(turns) > 1:
-        ids, answers = template.encode(template.parts(turns, settings.template), words)
-        if len(ids) <= settings.length + 1:
-            return ids, answers
-        turns = turns[:-2]  # a question with its answer
-    return "too_long"
+    system, most = len(dialogue.turns) % 2, len(dialogue.turns) // 2
+
+    def encoded(pairs: int) -> tuple[np.ndarray, np.ndarray]:
+        turns = dialogue.turns[: system + 2 * pairs]  # a question with its answer is a pair
+        return template.encode(template.parts(turns, settings.template), words)
+
+    whole = encoded(most)
+    if len(whole[0]) <= settings.length + 1:
+        return whole
+    # By bisection: of a hostile million of turns each length is measured in seconds.
+    fitting = bisect.bisect_right(range(1, most), settings.length + 1, key=lambda n: len(encoded(n)[0]))
+    return encoded(fitting) if fitting else "too_long"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import corpus
 import hub
 from corpus import Refusal
+from printable import storable
 
 LONGEST = 16 << 20
 """Characters of a line; a longer one is malformed, and never held whole."""
@@ -60,13 +62,16 @@ def read(source: str, pinned: str) -> Iterator[Dialogue]:
 
 
 def _lines(path: Path) -> Iterator[Any]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        while line := file.readline(LONGEST):
-            whole = part = line
-            while len(part) == LONGEST and not part.endswith(b"\n"):  # what is too long is read past
-                whole, part = b"too long", file.readline(LONGEST)
-            if whole.strip():
-                yield _json(whole)
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            while line := file.readline(LONGEST):
+                whole = part = line
+                while len(part) == LONGEST and not part.endswith(b"\n"):  # what is too long is read past
+                    whole, part = b"too long", file.readline(LONGEST)
+                if whole.strip():
+                    yield _json(whole)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise Refusal(f"{path} is damaged ({error}): fetch it again.") from None
 
 
 def _json(line: bytes) -> Any:
@@ -86,7 +91,7 @@ def _dataset(source: str, pinned: str) -> Iterator[Any]:
         else:
             yield from datasets.load_dataset(str(path), split="train", streaming=True)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise Refusal(f"{source} cannot be read as a dataset with a split `train`: {reason}") from None
 
 
@@ -122,7 +127,7 @@ def _parsed(row: Any) -> list[Turn] | None:
     for pair in pairs:
         match pair:
             case (str(role), str(text)):
-                parsed.append(Turn(ROLES.get(role, role), text))
+                parsed.append(Turn(ROLES.get(role, role), storable(text)))
             case _:
                 return None
     return parsed

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import corpus
 from corpus import Refusal
-from train import checkpoint, cli, dialogues, loop, parent, template, tokenizer
+from train import chat, checkpoint, cli, dialogues, loop, parent, template, tokenizer
 from train.batches import Rows
 from train.config import Chat, Instruct
 from train.dialogues import Turn
@@ -138,6 +138,29 @@ def test_lines_that_are_no_json_or_far_too_long_are_malformed(
     (tmp_path / "d.jsonl").write_text(f"{{\n{'[' * 99999}\n\n{good}\n{'x' * 100}")
     found = list(dialogues.read(str(tmp_path / "d.jsonl"), ""))
     assert [one.reason for one in found] == ["malformed", "malformed", None, "malformed"]
+
+
+def test_lone_surrogates_are_replaced_and_damaged_archives_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "d.jsonl", [{"instruction": "q \ud800", "output": "a"}])
+    [one] = dialogues.read(file, "")
+    assert one.turns == [Turn("user", "q \ufffd"), Turn("assistant", "a")]
+    whole = Path(write(tmp_path / "d.jsonl.gz", [{"instruction": "q", "output": "a"}])).read_bytes()
+    for damaged in (whole[:-9], b"no archive", whole[:12] + bytes(20)):
+        (tmp_path / "d.jsonl.gz").write_bytes(damaged)
+        with pytest.raises(Refusal, match=r"d.jsonl.gz is damaged"):
+            list(dialogues.read(str(tmp_path / "d.jsonl.gz"), ""))
+
+
+def test_of_a_long_dialogue_the_most_turns_that_fit_are_found_in_few_tries(
+    words: corpus.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, encode, tries = tokenizer.load(words.path), template.encode, []
+    monkeypatch.setattr(template, "encode", lambda *given: (tries.append(1), encode(*given))[1])
+    long = dialogues.Dialogue("k", TURNS[:2] * 500, None)
+    found = chat._fitting(long, loaded, Chat(length=1023))
+    assert not isinstance(found, str) and len(tries) < 14
+    sizes = [len(encode(template.parts(TURNS[:2] * pairs, "chat"), loaded)[0]) for pairs in range(1, 80)]
+    assert len(found[0]) == max(size for size in sizes if size <= 1024) < sizes[-1]
 
 
 def test_folders_of_hugging_face_datasets_are_read(tmp_path: Path) -> None:
