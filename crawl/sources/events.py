@@ -69,7 +69,7 @@ def pushed(hour: str, base: str) -> list[str]:
                     return []
                 file.seek(0)
                 return _names(file)
-            except (httpx.TransportError, httpx.HTTPStatusError, OSError, EOFError, zlib.error) as error:
+            except (httpx.HTTPError, OSError, EOFError, zlib.error) as error:
                 said = type(error).__name__
         time.sleep(0.5 * 2**attempt)
     raise OutOfReach("unreachable", f"{url}: {said}")

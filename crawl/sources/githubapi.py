@@ -123,6 +123,8 @@ class Api:
         if response is None:
             return None
         if response.status_code == 304:
+            if kept is None:
+                raise OutOfReach("unreachable", "http 304 for what it never told")
             return kept["body"]
         body = response.json()
         if etag := response.headers.get("ETag"):
@@ -153,7 +155,7 @@ class Api:
             token = self._token(resource)
             try:
                 response = self._send(method, url, token, **more)
-            except (httpx.TransportError, ValueError) as error:  # ValueError: a body that is no JSON
+            except (httpx.RequestError, ValueError, RecursionError) as error:  # a body that is no JSON
                 said = type(error).__name__
             else:
                 self._note(response, token, resource)

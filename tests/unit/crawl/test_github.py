@@ -112,6 +112,13 @@ class Answer(BaseHTTPRequestHandler):
             self.answer(200, {"total_count": 3, "items": []}, length=9999)
         elif fault == "no json":
             self.answer(200, None)
+        elif fault == "no gzip":
+            self.raw(200, b"{}", {"Content-Encoding": "gzip"})
+        elif fault == "deep":
+            self.raw(200, b"[" * 200_000, {})
+        elif fault == "circle":
+            self.raw(302, b"", {"Location": self.path})
+            self.server.faults.insert(0, "circle")
         elif fault == "slow":
             time.sleep(1)
         else:
@@ -296,6 +303,7 @@ def test_facts_become_columns(forge: Forge, clock: Clock, tmp_path: Path) -> Non
 
 
 FAULTS = ["primary", "retry-after", "502", "secondary", "cut", "no json", "503", "slow", "500"]
+FAULTS += ["no gzip", "deep"]
 
 
 def test_limits_and_failures_change_nothing_but_the_time(forge: Forge, clock: Clock, tmp_path: Path) -> None:
@@ -307,6 +315,15 @@ def test_limits_and_failures_change_nothing_but_the_time(forge: Forge, clock: Cl
     assert max(clock.slept) > 850  # until the reset of the primary limit
     assert any(76 < seconds <= 77 for seconds in clock.slept)  # Retry-After
     assert any(59 < seconds <= 60 for seconds in clock.slept)  # a secondary limit that says nothing
+
+
+@pytest.mark.parametrize("fault", ["circle", "304"])
+def test_what_no_further_try_can_help_is_out_of_reach(
+    forge: Forge, clock: Clock, tmp_path: Path, fault: str
+) -> None:
+    forge.faults = [fault]
+    with pytest.raises(OutOfReach):
+        Api(forge.url, tmp_path, clock=clock, sleep=clock.sleep).get("/repos/owner1/repo-1")
 
 
 def test_where_one_token_has_reached_its_limit_another_asks(
