@@ -45,20 +45,22 @@ def publish(src: Path, dst: Path, settings: Publish, workers: int) -> Table:
             return out
         _refuse_twins(table)
         groups = {f"train-{number:05d}": group for number, group in enumerate(_groups(table.shards()))}
-        passes.each(
-            partial(write_file, out, table, problems, groups), out.left(groups), label=VERB, workers=workers
-        )
+        screened = next(one for one in run if chain.verb(one) == "crawl screen")
+        work = partial(write_file, out, table, screened, problems, groups)
+        passes.each(work, out.left(groups), label=VERB, workers=workers)
         out.write("card", {"README.md": card.of(run, settings).encode()})
         return out.seal()
 
 
-def write_file(out: Output, table: Table, problems: Table, groups: dict[str, list[Shard]], unit: str) -> None:
+def write_file(
+    out: Output, table: Table, screened: Table, problems: Table, groups: dict[str, list[Shard]], unit: str
+) -> None:
     """One file of the dataset, once its rows passed the gates."""
     rows = pa.concat_tables(table.frame(shard).to_arrow() for shard in groups[unit])
     rows = corpus.conform(rows, card.SCHEMA, VERB)
     for batch in rows.to_batches(max_chunksize=64):
         refuse_secrets(batch)
-        refuse_contaminated(batch, table, problems)
+        refuse_contaminated(batch, screened, problems)
     out.write(unit, {"data": rows}, came_in=rows.num_rows, went_out=rows.num_rows)
 
 
@@ -75,10 +77,10 @@ def refuse_secrets(rows: pa.RecordBatch) -> None:
             )
 
 
-def refuse_contaminated(rows: pa.RecordBatch, table: Table, problems: Table) -> None:
-    """The second gate: nothing is shared with the problems that will judge the model."""
-    screened = table.manifest["settings"]
-    sizes = (screened["ngram"], screened["shortest"], tuple(screened["allow"]))
+def refuse_contaminated(rows: pa.RecordBatch, screened: Table, problems: Table) -> None:
+    """The second gate: by the settings of `crawl screen`, nothing is shared with the problems."""
+    settings = screened.manifest["settings"]
+    sizes = (settings["ngram"], settings["shortest"], tuple(settings["allow"]))
     index = index_of(problems.path, problems.digest, *sizes)
     names = [
         (row["id"], file["path"]) for row in rows.select(["id", "files"]).to_pylist() for file in row["files"]

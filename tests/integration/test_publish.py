@@ -14,7 +14,8 @@ import pytest
 import corpus
 from corpus import Refusal
 from crawl.cli import app as crawl
-from crawl.config import Publish
+from crawl.config import Mix, Publish
+from crawl.mix import mix
 from crawl.optout import opt_out
 from crawl.publish import publish
 
@@ -137,6 +138,13 @@ def test_what_must_not_leave_stops_the_release(copy: Path, what: str) -> None:
     with pytest.raises(Refusal, match=words):
         publish(copy / "corpus", copy / "dataset", Publish(contact=CONTACT), workers=1)
     assert not (copy / "dataset/manifest.json").exists() and not (copy / "dataset/README.md").exists()
+
+
+def test_a_mixed_corpus_is_published_like_any_other(copy: Path) -> None:
+    mixed = mix(copy / "corpus", copy / "mixed", Mix(cap=100), workers=1)
+    done = publish(mixed.path, copy / "dataset", Publish(contact=CONTACT), workers=1)
+    assert done.counts["out"] == mixed.scan().collect().height < len(rows_of(corpus.read(copy / "corpus")))
+    assert "| crawl mix |" in (done.path / "README.md").read_text()
 
 
 def test_after_an_opt_out_nothing_is_published_before_make_has_run(copy: Path, tmp_path: Path) -> None:
