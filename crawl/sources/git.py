@@ -258,8 +258,9 @@ class _Blobs:
 
 def split(url: str) -> tuple[str, str]:
     """An address and the revision wanted; refuses what git would take for a flag or a helper."""
-    cut = url.rfind("@")
-    address, wanted = (url[:cut], url[cut + 1 :]) if cut > url.rfind("/") else (url, "HEAD")
+    cut, path = url.rfind("@"), url.find("/", url.find("://") + 3)
+    named = cut > path > 0 and url[cut - 1] != "/"  # neither a user before the host nor one in the path
+    address, wanted = (url[:cut], url[cut + 1 :]) if named else (url, "HEAD")
     parts = urlsplit(address)
     if parts.scheme not in gitrun.SCHEMES or (parts.hostname or "").startswith("-") or "::" in address:
         raise Refusal(f"{address!r} is no git URL: it must begin with {', '.join(gitrun.SCHEMES)}, then ://.")

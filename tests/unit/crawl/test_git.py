@@ -209,6 +209,23 @@ def test_an_address_that_git_might_misread_is_refused(url: str) -> None:
     assert "secret" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "address", "revision"),
+    [
+        ("https://h.org/o/n", "https://h.org/o/n", "HEAD"),
+        ("https://h.org/o/n.git@v1.2", "https://h.org/o/n.git", "v1.2"),
+        ("https://h.org/o/n@feature/x", "https://h.org/o/n", "feature/x"),
+        ("ssh://git@h.org/o/n", "ssh://git@h.org/o/n", "HEAD"),
+        ("ssh://git@h.org/o/n@main", "ssh://git@h.org/o/n", "main"),
+        ("https://h.org/@o/n", "https://h.org/@o/n", "HEAD"),
+    ],
+)
+def test_what_follows_the_last_sign_in_the_path_is_the_revision(
+    url: str, address: str, revision: str
+) -> None:
+    assert git.split(url) == (address, revision)
+
+
 def test_a_revision_or_server_that_is_not_there_is_refused(address: str) -> None:
     with pytest.raises(Refusal, match="no revision 'v9'"):
         git.list_repo(f"{address}@v9")
