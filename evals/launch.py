@@ -77,6 +77,7 @@ def docker(runtime: str, view: View, folder: str) -> list[str]:
         runtime: Docker's name of it; its default one if empty.
     """
     command = [_docker(), "run", "--rm", "--interactive", "--network", "none", "--ipc", "none", "--read-only"]
+    command += ["--pull", "never"]  # an image of that name from elsewhere would be a stranger's
     command += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--hostname", "sandbox"]
     command += ["--pids-limit", "256", "--memory", _CONTAINER_MEMORY, "--log-driver", "none"]
     command += ["--env", "PYTHONHASHSEED=0", "--env", "OPENBLAS_NUM_THREADS=1", "--workdir", "/"]

@@ -144,8 +144,12 @@ METADATA: dict[str, tuple[int | None, int | None]] = {
     "inotify_init1": (294, 26),
 }
 """What Landlock does not ask about: to change modes, owners, times and attributes of files anywhere, and to
-watch what others do with them."""
+watch what others do with them.  The ioctls that do the same (``_FILE_SYSTEMS``) go with them."""
 
+_IOCTL = (16, 29)
+_FILE_SYSTEMS = (0x6600, 0x5800, 0x7600, 0x9400)
+"""The types of ioctls on files and directories (of all, XFS, versions, btrfs): flags, verity, subvolumes; a
+descriptor that was opened for reading is enough for them (Documentation/userspace-api/ioctl)."""
 _SOCKETPAIR = (53, 199)
 _DATAGRAMS = 0b10
 """A bit of SOCK_DGRAM and SOCK_RAW, which is the same for Unix sockets, but not of SOCK_STREAM and
@@ -178,7 +182,7 @@ def build(machine: str | None = None, *, metadata: bool = True) -> bytes:
     """The filter for a machine, this one if not given.
 
     Args:
-        metadata: Whether programs may make the calls of ``METADATA``.
+        metadata: Whether programs may make the calls of ``METADATA`` and ioctls on file systems.
 
     Raises:
         KeyError: a machine whose system call numbers are not listed here.
@@ -224,6 +228,16 @@ def build(machine: str | None = None, *, metadata: bool = True) -> bytes:
         (_RETURN, 0, 0, refuse),
         (_RETURN, 0, 0, _ALLOW),
     ]
+    if not metadata:
+        more = len(_FILE_SYSTEMS)
+        code += [
+            (_EQUAL, 0, more + 4, _IOCTL[column]),
+            (_LOAD, 0, 0, _ARGUMENT_1_AT),
+            (_AND, 0, 0, 0xFF00),
+            *((_EQUAL, more - n, 0, kind) for n, kind in enumerate(_FILE_SYSTEMS)),
+            (_RETURN, 0, 0, _ALLOW),
+            (_RETURN, 0, 0, refuse),
+        ]
     for numbers in (REFUSED if metadata else REFUSED | METADATA).values():
         number = numbers[column]
         if number is not None:

@@ -1,12 +1,15 @@
 """What a sandbox answers, and that it leaves nothing behind."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import select
 import shutil
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import pytest
 from evals import launch, tiers
 from evals.remedies import remedy
 from evals.sandbox import Limits, Refusal, Sandbox, Test, Unavailable, probe, require
-from evals.slot import seccomp
+from evals.slot import kernel, seccomp
 from tests.unit.evals.run_as import TIERS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -264,6 +267,23 @@ def test_filters_exist_for_both_machines_and_differ():
     assert seccomp.build("x86_64") != seccomp.build("aarch64")
     with pytest.raises(KeyError, match="riscv64"):
         seccomp.build("riscv64")
+
+
+def test_behind_landlock_no_ioctl_changes_files_through_a_descriptor_for_reading(tmp_path):
+    (tmp_path / "own").touch()
+    file, (read, _) = os.open(tmp_path / "own", os.O_RDONLY), os.pipe()
+    if (child := os.fork()) == 0:
+        kernel.no_new_privileges()
+        kernel.Filter(seccomp.build(metadata=False)).install()
+        wrong = fcntl.ioctl(read, termios.FIONREAD, bytes(4)) != bytes(4)  # the others stay
+        for request in (0x40086602, 0x401C5820, 0x40806685, 0x5000940E):  # flags, xattr, verity, subvolume
+            try:
+                fcntl.ioctl(file, request, bytes(128))
+                wrong = True
+            except OSError as error:
+                wrong |= error.errno != errno.EPERM
+        os._exit(wrong)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_unavailable_is_raised_where_no_slot_starts(monkeypatch):

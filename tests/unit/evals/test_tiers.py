@@ -72,6 +72,13 @@ def test_profile_of_macos_refuses_what_it_does_not_name(tmp_path):
     assert writable == ['(allow file-write* (subpath "/private/tmp/fathom-x/work") (literal "/dev/null"))']
 
 
+def test_container_s_image_is_made_here_or_not_at_all(monkeypatch):
+    monkeypatch.setattr(launch, "_image", lambda: "image")
+    for runtime in ("", "runsc"):
+        command = launch.docker(runtime, view(), "")
+        assert command[command.index("--pull") + 1] == "never" and "image" in command
+
+
 def test_container_sees_what_a_private_root_would():
     shown = view()
     command = launch.bwrap(shown, "")
