@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import Any, cast
 
 NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -31,7 +32,7 @@ _HEADER = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
 _NO_CAPABILITIES = (ctypes.c_uint32 * 6)()
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_capset, _prctl = _libc.capset, _libc.prctl
+_capset, _prctl = (cast(Any, getattr(_libc, name, None)) for name in ("capset", "prctl"))  # not on macOS
 """What every child calls is looked up and laid out here, once: a child pays for each page that it writes to,
 and ctypes writes to fifty to look up a function or to make a buffer."""
 

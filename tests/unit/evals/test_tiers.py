@@ -1,7 +1,10 @@
 """How slots are started in tiers that this machine may not have."""
 
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +73,15 @@ def test_profile_of_macos_refuses_what_it_does_not_name(tmp_path):
     assert rules.index(f'(allow file-read* (subpath "{tmp_path}/site-packages/numpy"))') > hidden
     writable = [rule for rule in rules if rule.startswith("(allow file-write")]
     assert writable == ['(allow file-write* (subpath "/private/tmp/fathom-x/work") (literal "/dev/null"))']
+
+
+def test_slot_s_code_can_be_imported_where_libc_has_no_calls_of_linux():
+    bare = "import ctypes, types\nctypes.CDLL = lambda *_, **more: types.SimpleNamespace()\n"
+    subprocess.run(
+        [sys.executable, "-c", f"{bare}import evals.slot.main"],
+        check=True,
+        cwd=Path(__file__).resolve().parents[3],
+    )
 
 
 def test_container_s_image_is_made_here_or_not_at_all(monkeypatch):
