@@ -114,7 +114,7 @@ def _in_characters(data: bytes, found: list[Secret]) -> list[Secret]:
 
 def _email(data: bytes, at: Span) -> Iterator[Span]:
     """The trigger is the sign with a character before it and a dotted name after it."""
-    sign = at[0] + 1
+    sign = data.index(b"@", at[0])
     local = _LOCAL.search(data, max(0, sign - 64), sign)
     domain = _DOMAIN.match(data, sign + 1, sign + 254)
     if local is None or domain is None:
@@ -258,7 +258,8 @@ _NAME = (
     r"encryption[_-]?key|signing[_-]?key|client[_-]?key|credentials?)[\w-]*"
 )
 _SIGN = r"\s*(?::=|=>|[:=])\s*"
-_LOCAL = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._%+-]*\Z")
+_LOCAL = re.compile(rb"(?:[A-Za-z0-9]|[\xc3-\xc9][\x80-\xbf])(?:[A-Za-z0-9._%+-]|[\xc3-\xc9][\x80-\xbf])*\Z")
+"""Latin letters with accents too; of a script that writes no spaces, what stands before is no part of it."""
 _DOMAIN = re.compile(rb"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _TOP_LEVEL = frozenset(
     b"com org net edu gov mil int info biz name pro io dev app xyz online site tech cloud email company "
@@ -302,7 +303,7 @@ _KINDS: dict[str, tuple[str, Callable[[bytes, Span], Iterator[Span]]]] = {
     "authorization": (r"(?i:\b(?:bearer|basic))[ \t]+[A-Za-z0-9+/=_.~-]{16,}", _authorization),
     "assigned": (_NAME + r"[\"']?" + _SIGN + r"[\"'`]", _assigned),
     "bare": (_NAME + r"[ \t]*[:=][ \t]*[A-Za-z0-9+/_-]{16,}={0,2}[ \t]*(?:\r?\n|\z)", _bare),
-    "email": (r"[A-Za-z0-9_%+.-]@[A-Za-z0-9-]+\.[A-Za-z0-9]", _email),
+    "email": (r"(?:[A-Za-z0-9_%+.-]|[\xc3-\xc9][\x80-\xbf])@[A-Za-z0-9-]+\.[A-Za-z0-9]", _email),
     "ipv4": (r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b", _ipv4),
     "ipv6": (r"\b[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{1,4}\b", _ipv6),
 }

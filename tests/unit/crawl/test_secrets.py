@@ -58,6 +58,9 @@ def test_a_providers_token_is_found_whole(kind: str) -> None:
     [
         ("mail ann.smith@uni-bonn.de.", "email", "ann.smith@uni-bonn.de"),
         ('"Hello\\nann@posteo.net"', "email", "ann@posteo.net"),
+        ("# Jörg <jörg.müller@uni-bonn.de>", "email", "jörg.müller@uni-bonn.de"),
+        ("écrire à rené@posteo.net", "email", "rené@posteo.net"),
+        ("联系我ann@posteo.net", "email", "ann@posteo.net"),
         ("bind to 81.2.69.142:80", "ipv4", "81.2.69.142"),
         ('host = "5.9.20.3"', "ipv4", "5.9.20.3"),
         ("http://[2a00:1450:4001:c01::67]/", "ipv6", "2a00:1450:4001:c01::67"),
