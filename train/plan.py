@@ -223,6 +223,9 @@ def _check(settings: Plan) -> None:
     for name in ("gpus", "length", "micro_batch", "replicas", "tokens"):
         if getattr(settings, name) < 1:
             raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
+    for name in ("document", "memory", "price"):
+        if getattr(settings, name) < 0:
+            raise Refusal(f"{name} is {getattr(settings, name)}: give 0 or more.")
     if settings.gpus % settings.replicas:
         raise Refusal(
             f"replicas is {settings.replicas}: give a divisor of {settings.gpus}, the number of GPUs."

@@ -97,14 +97,8 @@ def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = 
 
     Its weights are still those of chance.  Refuses settings that cannot be.
     """
+    _check(settings)
     length = sources.length()
-    for name in ("tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"):
-        if getattr(settings, name) < 1:
-            raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
-    if settings.lora_rank < 0:
-        raise Refusal(f"lora_rank is {settings.lora_rank}: give 0 (all weights are trained) or more.")
-    if settings.keep_optimizer and settings.states == "8bit":
-        raise Refusal("keep_optimizer keeps moments in fp32 and states is 8bit: give one of the two.")
     loaded = tokenizer.load(sources.words.path)
     form = sources.template()
     ends = template.EOT if form else tokenizer.EOS
@@ -121,3 +115,18 @@ def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = 
     machine.prepare(trainee, settings, layout, group)
     steps = math.ceil(settings.tokens / (settings.batch * length))
     return Run(trainee, optim.adamw(trainee, settings.states), settings, steps, group, ids, form)
+
+
+def _check(settings: Pretrain) -> None:
+    for name in ("tokens", "batch", "micro_batch", "valid_sequences", "valid_every", "checkpoint_every"):
+        if getattr(settings, name) < 1:
+            raise Refusal(f"{name} is {getattr(settings, name)}: give at least 1.")
+    for name in ("rope_theta", "rope_factor"):
+        if (given := getattr(settings, name)) is not None and not given > 0:
+            raise Refusal(f"{name} is {given}: give a number above 0.")
+    if settings.init_std < 0:
+        raise Refusal(f"init_std is {settings.init_std}: give 0 or more.")
+    if settings.lora_rank < 0:
+        raise Refusal(f"lora_rank is {settings.lora_rank}: give 0 (all weights are trained) or more.")
+    if settings.keep_optimizer and settings.states == "8bit":
+        raise Refusal("keep_optimizer keeps moments in fp32 and states is 8bit: give one of the two.")

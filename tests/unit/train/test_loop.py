@@ -139,8 +139,10 @@ def test_sizes_below_one_are_refused_by_name(sources: Sources, name: str) -> Non
 
 
 def test_settings_that_would_fail_only_in_the_end_are_refused_at_the_start(sources: Sources) -> None:
-    with pytest.raises(Refusal, match="lora_rank is -1"):
-        start(sources, replace(TRAIN, lora_rank=-1), ALONE)
+    wrong = {"lora_rank": -1, "rope_factor": 0.0, "rope_theta": -1.0, "init_std": -0.02}
+    for name, value in wrong.items():
+        with pytest.raises(Refusal, match=f"{name} is {value}: give"):
+            start(sources, replace(TRAIN, **{name: value}), ALONE)
     with pytest.raises(Refusal, match="give one of the two"):
         start(sources, replace(TRAIN, keep_optimizer=True, states="8bit"), ALONE)
 

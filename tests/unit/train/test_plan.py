@@ -117,6 +117,7 @@ def test_what_is_foretold_for_a_processor_is_what_it_needs() -> None:
         ({"gpu": "H20"}, "--gpu H20 is unknown: give one of A100"),
         ({"gpus": 0}, "gpus is 0: give at least 1"),
         ({"replicas": 3}, "replicas is 3: give a divisor of 8"),
+        ({"document": -5}, "document is -5: give 0 or more"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(given: dict[str, Any], said: str) -> None:
