@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import corpus
+import guards
 import passes
 from corpus import Output, Refusal, Shard, Table
 from crawl import card, chain, secrets
@@ -29,6 +30,10 @@ _FIRST = ("crawl list", "crawl fetch")
 
 FILE_BYTES = 256 << 20
 """Of the corpus' shards, which are one for every repo, so many bytes go into one file."""
+
+
+class Held(Refusal):
+    """A gate has found something."""
 
 
 def publish(src: Path, dst: Path, settings: Publish, workers: int) -> Table:
@@ -47,7 +52,11 @@ def publish(src: Path, dst: Path, settings: Publish, workers: int) -> Table:
         groups = {f"train-{number:05d}": group for number, group in enumerate(_groups(table.shards()))}
         screened = next(one for one in run if chain.verb(one) == "crawl screen")
         work = partial(write_file, out, table, screened, problems, groups)
-        passes.each(work, out.left(groups), label=VERB, workers=workers)
+        try:
+            passes.each(work, out.left(groups), label=VERB, workers=workers)
+        except Held:
+            guards.clear(dst, ())  # what has passed is a dataset too, to whoever loads the directory
+            raise
         out.write("card", {"README.md": card.of(run, settings).encode()})
         return out.seal()
 
@@ -71,7 +80,7 @@ def refuse_secrets(rows: pa.RecordBatch) -> None:
         paths = "\n".join(file["path"] for file in files)
         if found := secrets.find(text) or secrets.find(paths):
             first = found[0]
-            raise Refusal(
+            raise Held(
                 f"{name} holds {len(found)} secrets, the first ({first.kind}) at character {first.start}: "
                 "nothing was published; run `crawl redact` and what follows it."
             )
@@ -92,7 +101,7 @@ def refuse_contaminated(rows: pa.RecordBatch, screened: Table, problems: Table) 
     )
     for (name, path), hit in zip(names, index.search(texts), strict=True):
         if hit is not None:
-            raise Refusal(
+            raise Held(
                 f"{path} in {name} shares words with {hit.problem} ({hit.words}): nothing was published; "
                 "run `crawl screen` again."
             )

@@ -13,6 +13,7 @@ import pytest
 
 import corpus
 from corpus import Refusal
+from crawl import publish as release
 from crawl.cli import app as crawl
 from crawl.config import Mix, Publish
 from crawl.mix import mix
@@ -138,6 +139,23 @@ def test_what_must_not_leave_stops_the_release(copy: Path, what: str) -> None:
     with pytest.raises(Refusal, match=words):
         publish(copy / "corpus", copy / "dataset", Publish(contact=CONTACT), workers=1)
     assert not (copy / "dataset/manifest.json").exists() and not (copy / "dataset/README.md").exists()
+
+
+def test_what_passed_the_gates_before_something_was_found_does_not_stay(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    def late(*_: object) -> None:
+        written.extend((copy / "dataset").rglob("*.parquet"))
+        if written:
+            raise release.Held("found")
+
+    monkeypatch.setattr(release, "FILE_BYTES", 1)  # a file for every shard
+    monkeypatch.setattr(release, "refuse_secrets", late)
+    with pytest.raises(Refusal, match="found"):
+        publish(copy / "corpus", copy / "dataset", Publish(contact=CONTACT), workers=1)
+    assert written and not list((copy / "dataset").rglob("*.parquet"))
 
 
 def test_a_mixed_corpus_is_published_like_any_other(copy: Path) -> None:
