@@ -94,7 +94,8 @@ class Group:
             while time.monotonic() < deadline:
                 with contextlib.suppress(OSError):
                     for pid in map(int, (folder / "cgroup.procs").read_text().split()):
-                        os.kill(pid, signal.SIGKILL)
+                        if pid:  # 0 stands for one of another pid namespace, and to kill would be all of ours
+                            os.kill(pid, signal.SIGKILL)
                 try:
                     folder.rmdir()
                     break

@@ -85,6 +85,17 @@ def test_group_that_a_slot_could_not_join_counts_nothing(monkeypatch):
         assert box.run("x = 1").verdict == "passed"
 
 
+def test_process_that_cannot_be_named_is_not_killed_in_place_of_ours(tmp_path, monkeypatch):
+    killed = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(pid))
+    monkeypatch.setattr(groups, "_SECONDS_TO_END", 0.01)
+    (tmp_path / "cgroup.procs").write_text("0\n123456789\n")
+    made = groups.Group(made=False)
+    made._folders.append(tmp_path)
+    made.remove()
+    assert set(killed) == {123456789}
+
+
 @pytest.mark.skipif(not list(groups._bases()) or os.getuid() != 0, reason="no control group can be made here")
 def test_groups_of_a_harness_that_was_killed_are_swept():
     code = (
