@@ -167,8 +167,10 @@ def test_nothing_is_left_when_the_harness_is_killed(tier, tmp_path):
     )
     run = [sys.executable, "-c", code]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o777)
+    tmp_path.chmod(0o777)
+    for folder in tmp_path.parents[:3]:  # the last may be /tmp, whose sticky bit must stay
+        if not (mode := folder.stat().st_mode) & 1:
+            folder.chmod(mode | 1)
     harness = subprocess.Popen(run, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     first = int(harness.stdout.readline())
     while len(below := [first, *descendants(first)]) < 3:
