@@ -41,6 +41,9 @@ LIMITS = 60
 SECONDARY = 60.0
 """Seconds to wait at a secondary limit that does not say how long; doubled at each further one."""
 
+LONGEST = 3700.0
+"""Seconds: GitHub's limits are by the hour, so nobody waits longer for what an answer claims."""
+
 MAX_BODY = 32 << 20
 """Bytes of one answer."""
 
@@ -60,9 +63,14 @@ class Token:
         return max(self.free_at.get(resource, 0.0), self.free_at.get("", 0.0))
 
 
-def tokens() -> list[Token]:
-    """The pool; a single nameless one without any, by which GitHub answers 60 times an hour."""
-    words = os.environ.get("FATHOM_GITHUB_TOKENS") or os.environ.get("GITHUB_TOKEN", "")
+def tokens(base: str) -> list[Token]:
+    """The pool; a single nameless one without any, by which GitHub answers 60 times an hour.
+
+    ``GITHUB_TOKEN`` is set for GitHub by whoever set it, so no other host that a run file names gets it.
+    """
+    words = os.environ.get("FATHOM_GITHUB_TOKENS", "")
+    if not words and urlsplit(base)[:2] == ("https", "api.github.com"):
+        words = os.environ.get("GITHUB_TOKEN", "")
     return [Token(secret) for secret in re.split(r"[\s,]+", words) if secret] or [Token("")]
 
 
@@ -90,7 +98,7 @@ class Api:
             raise Refusal("github.api must be an http(s) URL without credentials: tokens are environment.")
         self.base = base.rstrip("/")
         self.cache = cache / "github"
-        self.pool = tokens()
+        self.pool = tokens(self.base)
         self.clock, self.sleep = clock, sleep
         self.asked = 0
         """Requests sent, 304s included."""
@@ -219,7 +227,9 @@ class Api:
         reset = response.headers.get("X-RateLimit-Reset", "")
         if remaining == "0" and reset.isdecimal():
             with self._lock:
-                token.free_at[response.headers.get("X-RateLimit-Resource", resource)] = float(reset) + 1
+                token.free_at[response.headers.get("X-RateLimit-Resource", resource)] = min(
+                    float(reset) + 1, self.clock() + LONGEST
+                )
 
     def _is_limit(self, response: httpx.Response) -> bool:
         """Limits are 403 or 429; a 403 without a sign of one is a plain no."""
@@ -237,7 +247,8 @@ class Api:
             return  # primary: noted already
         seconds = float(after) if after.isdecimal() else SECONDARY * 2 ** min(times - 1, 5)
         with self._lock:
-            token.free_at[""] = max(token.free_at.get("", 0.0), self.clock() + seconds)
+            until = self.clock() + min(seconds, LONGEST)
+            token.free_at[""] = max(token.free_at.get("", 0.0), until)
 
     def _drop(self, token: Token) -> None:
         with self._lock:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 import corpus
@@ -27,7 +28,7 @@ from crawl.fetch import fetch_repos
 from crawl.listing import list_repos
 from crawl.sources import events, github
 from crawl.sources.entry import OutOfReach
-from crawl.sources.githubapi import Api
+from crawl.sources.githubapi import LONGEST, Api
 
 COUNT = 2600
 FIRST = datetime(2015, 1, 1, tzinfo=UTC)
@@ -117,8 +118,8 @@ class Answer(BaseHTTPRequestHandler):
         elif fault == "deep":
             self.raw(200, b"[" * 200_000, {})
         elif fault == "circle":
+            self.server.faults.insert(0, "circle")  # before the answer, which the client follows at once
             self.raw(302, b"", {"Location": self.path})
-            self.server.faults.insert(0, "circle")
         elif fault == "slow":
             time.sleep(1)
         else:
@@ -336,6 +337,26 @@ def test_where_one_token_has_reached_its_limit_another_asks(
     find(forge, clock, tmp_path, settings(forge, languages=("Elm",)))
     assert {secret for _, secret, _ in forge.asked} >= {"Bearer t0ken-a", "Bearer t0ken-b"}
     assert max(clock.slept) < 100
+
+
+def test_the_token_of_github_goes_to_no_other_host(
+    forge: Forge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FATHOM_GITHUB_TOKENS")
+    monkeypatch.setenv("GITHUB_TOKEN", "t0ken-of-github")
+    assert Api("https://api.github.com", tmp_path).has_tokens
+    for elsewhere in (forge.url, "http://api.github.com", "https://api.github.com.example.org"):
+        assert not Api(elsewhere, tmp_path).has_tokens
+
+
+def test_nobody_waits_for_years_because_an_answer_says_so(forge: Forge, clock: Clock, tmp_path: Path) -> None:
+    api = Api(forge.url, tmp_path, clock=clock, sleep=clock.sleep)
+    token = api.pool[0]
+    for claim in ("Retry-After", "X-RateLimit-Reset"):
+        answer = httpx.Response(403, headers={"X-RateLimit-Remaining": "0", claim: "9" * 400})
+        api._note(answer, token, "core")
+        api._hold(answer, token, "core", 1)
+        assert token.free("core") <= clock.now + LONGEST
 
 
 def test_tokens_that_are_not_accepted_are_refused_and_not_shown(
