@@ -49,6 +49,9 @@ _DOCUMENT = {
     "bytes": pa.int64(),
 }
 
+RejectRow = tuple[str, str, str | None, int, int]
+"""A row of the table ``rejects`` less its verb: key, reason, detail, files, bytes."""
+
 SCHEMAS: dict[str, pa.Schema] = {
     "repos": _table(
         repo=TEXT,

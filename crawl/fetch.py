@@ -42,7 +42,6 @@ DOWNLOADS = 8
 _VCS = {".git", ".hg", ".svn", "CVS", ".bzr"}
 _LFS = b"version https://git-lfs.github.com/spec/"
 
-RejectRow = tuple[str, str, str | None, int, int]
 Failure = BadRepo | OutOfReach
 Traffic = dict[str, dict[str, float]]
 """By source, what travelled: repos, bytes, seconds of one connection.  `crawl plan` reads it."""
@@ -81,7 +80,7 @@ class Read(NamedTuple):
 
     files: pl.DataFrame
     licenses: pl.DataFrame
-    rejects: list[RejectRow]
+    rejects: list[schemas.RejectRow]
 
 
 def read_repo(repo: Repo, entries: Iterable[Entry]) -> Read:
@@ -223,7 +222,7 @@ def _read_unit(
         came_in = entries.count
     except (BadRepo, OutOfReach) as failure:
         log.warning("%s: %s (%s)", repo.repo, failure.reason, failure.detail)
-        rejected: list[RejectRow] = [(repo.repo, failure.reason, failure.detail, 1, repo.bytes or 0)]
+        rejected: list[schemas.RejectRow] = [(repo.repo, failure.reason, failure.detail, 1, repo.bytes or 0)]
         read = Read(pl.DataFrame(schema=_COLUMNS), pl.DataFrame(schema=_LICENSES), rejected)
         came_in = 1
     rows = {"": read.files, "rejects": corpus.rejects(read.rejects, VERB), "licenses": read.licenses}

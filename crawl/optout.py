@@ -20,8 +20,8 @@ import reuse
 from corpus import Output, Refusal, Shard, Table
 from crawl import chain, optouts
 from crawl.fetch import unit_of
-from crawl.optouts import Entry, Optouts, Reject
-from schemas import SCHEMAS
+from crawl.optouts import Entry, Optouts
+from schemas import SCHEMAS, RejectRow
 
 COPY = 0.5
 """A repo is a copy of another if at least this share of its bytes is in files that the other has too."""
@@ -120,7 +120,9 @@ def _without(
     if whole is None and not any(wishes.of_files(_columns(table, shard, ["repo", "path", "sha256"]))):
         return
     files, others = table.frame(shard), _others(table, unit)
-    rejects: list[Reject] = others.pop("rejects").select("key", "reason", "detail", "files", "bytes").rows()
+    rejects: list[RejectRow] = (
+        others.pop("rejects").select("key", "reason", "detail", "files", "bytes").rows()
+    )
     came_in = table.manifest["units"][unit]["in"]
     if whole is not None:
         files, rejects, came_in = files.clear(), [(repo, optouts.REASON, whole, 1, size or 0)], 1

@@ -24,11 +24,9 @@ import polars as pl
 
 import reuse
 from corpus import Refusal, Table
+from schemas import RejectRow
 
 REASON = "opted_out"
-
-Reject = tuple[str, str, str | None, int, int]
-"""A row of the table ``rejects``: key, reason, detail, files, bytes."""
 
 KINDS = ("repo", "owner", "forks", "commit", "hash", "path")
 
@@ -143,13 +141,15 @@ def refuse_shrunk(table: Table, optouts: Optouts) -> None:
         )
 
 
-def apply(files: pl.DataFrame, rejects: list[Reject], optouts: Optouts) -> tuple[pl.DataFrame, list[Reject]]:
+def apply(
+    files: pl.DataFrame, rejects: list[RejectRow], optouts: Optouts
+) -> tuple[pl.DataFrame, list[RejectRow]]:
     """Rows of files without those that were opted out of; each of these is a reject."""
     why = optouts.of_files(files)
     if not any(why):
         return files, rejects
     keys = files.select("repo", "path", "bytes").iter_rows()
-    gone: list[Reject] = [
+    gone: list[RejectRow] = [
         (f"{repo}:{path}", REASON, entry, 1, size)
         for (repo, path, size), entry in zip(keys, why, strict=True)
         if entry is not None

@@ -30,7 +30,7 @@ from crawl import secrets
 from crawl.config import Redact
 from crawl.syntax import grammar_of
 from crawl.watched import Watched
-from schemas import SCHEMAS
+from schemas import SCHEMAS, RejectRow
 
 VERB = "crawl redact"
 
@@ -42,8 +42,6 @@ WORSE = 0.001
 
 DOCUMENTATION = ("192.0.2", "198.51.100", "203.0.113")
 """IPv4 networks that belong to nobody (RFC 5737)."""
-
-RejectRow = tuple[str, str, str | None, int, int]
 
 
 class Found(NamedTuple):

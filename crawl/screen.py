@@ -24,12 +24,11 @@ from corpus import Output, Refusal, Shard, Table
 from crawl import quality
 from crawl.config import Screen
 from crawl.contamination import Hit, Index, Protected
-from schemas import SCHEMAS
+from schemas import SCHEMAS, RejectRow
 
 Span = dict[str, Any]
 """An element of the column ``files``: path, start, end."""
 
-Reject = tuple[str, str, str | None, int, int]
 """A row of the table ``rejects``: key, reason, detail, files, bytes."""
 
 
@@ -95,7 +94,7 @@ def screen_shard(
     found_hits: list[dict[str, Any]] = []
     measured: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
-    rejects: list[Reject] = []
+    rejects: list[RejectRow] = []
     for row in rows:
         verdicts: dict[str, Rejected | None] = {}
         for span, text in zip(row["files"], texts_of(row["text"], row["files"]), strict=True):
@@ -138,7 +137,7 @@ def too_poor(score: float, settings: Screen) -> Rejected | None:
 
 def screen(
     row: dict[str, Any], verdicts: dict[str, Rejected | None]
-) -> tuple[dict[str, Any] | None, list[Reject]]:
+) -> tuple[dict[str, Any] | None, list[RejectRow]]:
     """One document without its rejected files, None if nothing is left; and the rows of rejects."""
     why = {path: verdict for path, verdict in verdicts.items() if verdict is not None}
     if not why:
@@ -151,7 +150,7 @@ def screen(
         span["path"]: len(part.encode())
         for span, part in zip(row["files"], texts_of(row["text"], row["files"]), strict=True)
     }
-    rejects: list[Reject] = [
+    rejects: list[RejectRow] = [
         (f"{row['repo']}:{path}", verdict.reason, verdict.detail, 1, sizes[path])
         for path, verdict in why.items()
     ]

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from crawl.sources import cache_folder, git, packages
 from crawl.sources.entry import Caps, tidy
-from tests.unit.crawl.test_git import Backend, asked, run, serving
+from tests.unit.crawl.gitserver import Backend, asked, run, serving
 
 CAPS = Caps(1 << 20, 1 << 30, 100_000, 200)
 

@@ -15,7 +15,7 @@ from crawl.listing import list_repos
 from crawl.parse import parse_files
 from crawl.sources import mirrors
 from crawl.sources.entry import OutOfReach
-from tests.unit.crawl.test_git import commit, serving
+from tests.unit.crawl.gitserver import commit, serving
 
 PINNED = Path("runs/small-packages.tsv")
 POLYGLOT = ("debian/ahven@", "pypi/jupytext@", "pypi/pygments@", "pypi/tokenizers@", "npm/elm-test@")
