@@ -105,7 +105,7 @@ class Kitchen:
         place = self.folder / name
         if place in self._made:
             return place
-        given = [str(self.tables / source) for source in sources]
+        given = [str(self.tables / source if isinstance(source, str) else source) for source in sources]
         flags |= {"run": self.run} | ({"workers": self.workers} if spread else {})
         words = [word for key, value in flags.items() for word in (f"--{key.replace('_', '-')}", str(value))]
         stage, _, what = verb.partition(" ")
