@@ -24,7 +24,7 @@ LAST    = $(lastword model $(PHASES:%=model-%))
 judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/$(LAST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo corpus train eval report env test check bench bench-sandbox bench-crawl bench-dedup bench-replay bench-train bench-imports clean FORCE
+.PHONY: help demo corpus train eval report env test check bench bench-sandbox bench-crawl bench-corpus bench-dedup bench-replay bench-train bench-imports clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -115,6 +115,9 @@ bench-replay: $(READY)  ## published verdicts of other harnesses, run again here
 bench-crawl: $(READY)  ## languages told right or not; signals and secrets beside their peers, on the files of a run
 	$(BIN)/python tests/bench/languages_bench.py
 	$(BIN)/python tests/bench/crawl_bench.py $(OUT)/files
+
+bench-corpus: $(READY)  ## runs/small.toml and a git server through make; its card counted again, files of every fate explained
+	PYTHONPATH=. $(BIN)/python tests/bench/corpus_bench.py --out $(or $(WORK),out/bench-corpus)
 
 bench-dedup: $(READY)  ## dedup beside datatrove, text-dedup, rensa and others on pinned packages: hours of CPU
 	$(BIN)/python tests/bench/dedup_bench.py --work $(or $(WORK),out/bench-dedup) --reuse

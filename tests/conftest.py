@@ -80,6 +80,14 @@ def repositories() -> dict[str, dict[str, str | bytes]]:
     }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tables",
+        type=lambda path: Path(path).resolve(),
+        help="a finished run for tests/integration/test_card.py and test_explain.py; else the small world's",
+    )
+
+
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The repositories as folders on disk."""

@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +32,10 @@ from transformers import LlamaConfig
 
 import corpus
 from train import check, cli, footprint, journal, loop, loss, placement
+from train import tokenizer as words
 from train.batches import Batch, Rows
 from train.config import Machine, Pack, Pretrain, Tokenizer
+from train.pieces import Encoder
 from train.run import Run
 from train.shard import Group
 
@@ -280,20 +282,25 @@ def unpacked(environments: Path, name: str, who: str) -> Result:
 
 
 def length_mix(environments: Path, folder: Path) -> Result:
-    """Useful tokens a second on Python's library, against batches of four padded to the longest."""
-    table = library(folder, 4096)
-    rows, run, peer = Rows([table], "train"), ours(4096), Peer(environments, "hftrainer", "hf-padded", 4096)
-    texts = [
-        rows.tokens(row)[start:end].tolist() for row in range(len(rows)) for start, end in _pieces(rows, row)
-    ]
-    random.Random(0).shuffle(texts)
-    fours = (texts[at : at + 4] for at in range(0, len(texts) - 3, 4))
+    """Useful tokens a second on Python's library, against batches of four padded to the longest.
+
+    The script that DeepSeek published for fine-tuning cuts every text off at the model's length.
+    """
+    length = 8192
+    table = library(folder, length)
+    rows, run = Rows([table], "train"), ours(length)
+    peer = Peer(environments, "hftrainer", "hf-padded", length)
+    encoder = Encoder.of(words.load(folder / "words"))
+    documents = corpus.read(folder / "corpus").scan().select("text").collect()["text"].to_list()
+    random.Random(0).shuffle(documents)
+    texts = ([encoder.bos, *encoder.ids(text)][: length + 1] for text in documents)
+    fours = iter(lambda: list(itertools.islice(texts, 4)), [])
     peer.step(next(fours))
     loop.advance(run, rows, [0])
     ratios, padded = [], []
     for number in range(1, 8):
         theirs, useful = 0.0, 0
-        for _ in range(4):
+        for _ in range(2):
             four = next(fours)
             theirs += peer.step(four)
             useful += sum(len(text) - 1 for text in four)
@@ -310,10 +317,6 @@ def length_mix(environments: Path, folder: Path) -> Result:
         here,
         statistics.median(ratios) >= 2.2,
     )
-
-
-def _pieces(rows: Rows, row: int) -> Iterator[tuple[int, int]]:
-    return itertools.pairwise([0, *rows.ends(row)])
 
 
 def main() -> None:

@@ -132,14 +132,25 @@ def test_files_stand_after_the_files_they_import_and_spans_give_their_text(undis
     assert [span["path"] for span in geometry["files"]] == [f"geo/part{n}.py" for n in range(8)]
 
 
-def test_two_workers_in_another_directory_give_the_same_bytes(
+def shuffled(run: Path, to: Path) -> Path:
+    """The same run, with the sources that it lists the other way round."""
+    text = run.read_text()
+    listed = text[text.index("folders = [") :].partition("]")[0]
+    names = listed.removeprefix("folders = [").split(", ")
+    to.write_text(text.replace(listed, "folders = [" + ", ".join(reversed(names))))
+    return to
+
+
+def test_four_workers_and_sources_in_another_order_give_the_same_bytes(
     undisturbed: Path, run_file: Path, tmp_path: Path
 ) -> None:
-    done = make("corpus", str(tmp_path / "tokens/manifest.json"), run=run_file, out=tmp_path, WORKERS="2")
+    out, run = tmp_path / "out", shuffled(run_file, tmp_path / "shuffled.toml")
+    assert run.read_text() != run_file.read_text()
+    done = make("corpus", str(out / "tokens/manifest.json"), run=run, out=out, WORKERS="4")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert digests(tmp_path, UP_TO_TOKENS) == digests(undisturbed, UP_TO_TOKENS)
+    assert digests(out, UP_TO_TOKENS) == digests(undisturbed, UP_TO_TOKENS)
     for table in UP_TO_TOKENS:
-        found = corpus.read(tmp_path / table)
+        found = corpus.read(out / table)
         for part in found.manifest["parts"]:
             for shard in found.shards(part):
                 assert found.file(shard).read_bytes() == (undisturbed / table / shard.name).read_bytes()

@@ -46,6 +46,13 @@ def made(run_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("made"), run_file)
 
 
+@pytest.fixture(scope="session")
+def finished(request: pytest.FixtureRequest) -> Path:
+    """The tables of the run that ``--tables`` names, else of the small world's."""
+    given: Path | None = request.config.getoption("--tables")
+    return given or Path(request.getfixturevalue("made"))
+
+
 @pytest.fixture
 def copy(made: Path, tmp_path: Path) -> Path:
     """The same, to be written to."""
