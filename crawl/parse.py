@@ -17,9 +17,9 @@ import corpus
 import passes
 import reuse
 from corpus import Output, Shard, Table
+from crawl import watched
 from crawl.config import Parse
 from crawl.syntax import Outcome, grammar_of
-from crawl.watched import Watched
 from schemas import SCHEMAS
 
 SLOW = {"csharp", "fortran", "fsharp", "haskell", "kotlin", "perl", "swift", "verilog"}
@@ -52,27 +52,26 @@ def parse_files(src: Path, dst: Path, settings: Parse, workers: int) -> Table:
 
 
 def parse_shard(out: Output, files: Table, shards: dict[str, Shard], settings: Parse, unit: str) -> None:
-    """One shard, with a parsing process of its own."""
-    with Watched(settings.seconds) as watched:
-        rows = list(_rows(files, shards[unit], settings, watched))
+    """One shard."""
+    rows = list(_rows(files, shards[unit], settings))
     out.write(unit, {"": _table(rows)}, came_in=len(rows))
 
 
-def _rows(files: Table, shard: Shard, settings: Parse, watched: Watched) -> Iterator[Row]:
+def _rows(files: Table, shard: Shard, settings: Parse) -> Iterator[Row]:
     for batch in files.batches(shard, ["repo", "path", "language", "text"]):
         for file in batch.to_pylist():
             key = (file["repo"], file["path"], file["language"])
-            yield Row(*key, _outcome(file["path"], file["language"], file["text"], settings, watched))
+            yield Row(*key, _outcome(file["path"], file["language"], file["text"], settings))
 
 
-def _outcome(path: str, language: str, text: str, settings: Parse, watched: Watched) -> Outcome:
+def _outcome(path: str, language: str, text: str, settings: Parse) -> Outcome:
     grammar = grammar_of(language, path)
     if grammar is None:
         return Outcome("no_grammar")
     source = text.encode()
     if len(source) > (settings.max_slow_bytes if grammar in SLOW else settings.max_bytes):
         return Outcome("too_large")
-    return watched.look(source, grammar)
+    return watched.parser(settings.seconds).look(source, grammar)
 
 
 def _table(rows: list[Row]) -> pa.Table:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from functools import cache as once
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,10 +25,9 @@ import corpus
 import passes
 import reuse
 from corpus import Output, Shard, Table
-from crawl import secrets
+from crawl import secrets, watched
 from crawl.config import Redact
 from crawl.syntax import grammar_of
-from crawl.watched import Watched
 from schemas import SCHEMAS, RejectRow
 
 VERB = "crawl redact"
@@ -142,15 +140,9 @@ def redact_shard(out: Output, files: Table, shards: dict[str, Shard], settings: 
     out.write(unit, tables, came_in=shards[unit].rows)
 
 
-@once
-def _parser(seconds: float) -> Watched:
-    """A parsing process for all shards that this process redacts; it ends with it."""
-    return Watched(seconds)
-
-
 def _error_share(text: str, grammar: str, settings: Redact) -> float | None:
     """The share of a text that does not parse; None where parsing it came to no end."""
-    return _parser(settings.seconds).look(text.encode(), grammar).error_share
+    return watched.parser(settings.seconds).look(text.encode(), grammar).error_share
 
 
 def _unredactable(path: str, language: str, text: str, clean: str, settings: Redact) -> str | None:

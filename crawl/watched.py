@@ -16,6 +16,7 @@ import resource
 import signal
 import traceback
 from collections.abc import Callable
+from functools import cache as once
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +30,15 @@ MEMORY_BYTES = 4 << 30
 WALL = 20
 """Wall-clock seconds granted for every CPU second: a machine under load, a process put to sleep."""
 
+FAILED = ("timeout", "crashed")
+
 Look = Callable[[bytes, str], Outcome]
+
+
+@once
+def parser(seconds: float) -> Watched:
+    """The parsing process for all that this process reads; it ends with it."""
+    return Watched(seconds)
 
 
 class Watched:
@@ -54,7 +63,21 @@ class Watched:
         self._stop()
 
     def look(self, source: bytes, grammar: str) -> Outcome:
-        """What the child answers; status ``timeout`` or ``crashed`` if it does not."""
+        """What the child answers; status ``timeout`` or ``crashed`` if it does not.
+
+        A child that has read other files before may fail where a new one would not, for want of memory;
+        so a new one has the last word, and the answer depends on the file alone.
+        """
+        outcome = self._ask(source, grammar)
+        if self._asked > 1 and outcome.status in FAILED:
+            self._start_again()
+            outcome = self._ask(source, grammar)
+        if outcome.status in FAILED:
+            self._start_again()
+        return outcome
+
+    def _ask(self, source: bytes, grammar: str) -> Outcome:
+        self._asked += 1
         try:
             self._pipe.send_bytes(grammar.encode() + b"\0" + source)
             if self._pipe.poll(self.seconds * WALL):
@@ -63,11 +86,14 @@ class Watched:
         except (EOFError, OSError):
             self._child.join(self.seconds * WALL)
             status = "timeout" if self._child.exitcode == -signal.SIGPROF else "crashed"
-        self._stop()
-        self._start()
         return Outcome(status)
 
+    def _start_again(self) -> None:
+        self._stop()
+        self._start()
+
     def _start(self) -> None:
+        self._asked = 0
         # Not fork: the parent holds the threads of polars and arrow.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()

@@ -42,6 +42,20 @@ def test_a_dying_process_costs_its_own_file_and_no_other(source: bytes, status: 
     assert answers == ["parsed", status, "parsed"]
 
 
+def tired(source: bytes, grammar: str) -> Outcome:
+    """Bears one file a process."""
+    TIRED.append(source)
+    return obey(source if len(TIRED) == 1 else b"die", grammar)
+
+
+TIRED: list[bytes] = []
+
+
+def test_what_a_process_read_before_does_not_decide_about_a_file() -> None:
+    with Watched(5, tired) as watched:
+        assert [watched.look(b"x = 1", "python").status for _ in range(3)] == ["parsed"] * 3
+
+
 def test_a_bug_of_ours_is_raised_and_not_counted_as_odd_data() -> None:
     with Watched(5, obey) as watched, pytest.raises(RuntimeError, match="this is ours"):
         watched.look(b"bug", "python")
