@@ -145,17 +145,23 @@ def _error_share(text: str, grammar: str, settings: Redact) -> float | None:
     return watched.parser(settings.seconds).look(text.encode(), grammar).error_share
 
 
+def _spoilt(text: str, clean: str, grammar: str, settings: Redact) -> bool:
+    """Whether more of the file fails to parse than before; most parse whole, and are not parsed twice."""
+    after = _error_share(clean, grammar, settings)
+    if after is not None and after <= WORSE:
+        return False
+    before = _error_share(text, grammar, settings)
+    return before is not None and (after is None or after > before + WORSE)
+
+
 def _unredactable(path: str, language: str, text: str, clean: str, settings: Redact) -> str | None:
     """Why a file with secrets cannot stay, or None."""
     left = secrets.find(clean)
     if left:
         return f"{left[0].kind} found again"
     grammar = grammar_of(language, path)
-    before = _error_share(text, grammar, settings) if grammar else None
-    if grammar and before is not None:
-        after = _error_share(clean, grammar, settings)
-        if after is None or after > before + WORSE:
-            return "does not parse without its secrets"
+    if grammar and _spoilt(text, clean, grammar, settings):
+        return "does not parse without its secrets"
     return _in_path(path)
 
 
