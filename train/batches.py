@@ -33,7 +33,6 @@ class Placed(NamedTuple):
 
     start: int
     end: int
-    document: str
     language: str
     mode: str
 
@@ -67,9 +66,13 @@ class Rows:
             self._answers += [np.load(table.file(s), mmap_mode="r") for s in masks] or [None] * len(arrays)
             self.sizes.append(sum(map(len, arrays)))
         self._firsts = [0, *itertools.accumulate(len(array) for array in self._arrays)]
-        self.spans = pl.concat(spans).select("sequence", *Placed._fields).collect()
-        self._rows_of_spans = np.searchsorted(self.spans["sequence"].to_numpy(), range(len(self) + 1))
-        self._ends = self.spans["end"].to_numpy()
+        self._spans = pl.concat(spans)
+        # Every process holds these of every piece, so names of documents stay on disk.
+        few = pl.col("language", "mode").cast(pl.Categorical)
+        held = self._spans.select("sequence", *Placed._fields).with_columns(few).collect()
+        self._rows_of_spans = np.searchsorted(held["sequence"].to_numpy(), range(len(self) + 1))
+        self._pieces = held.drop("sequence")
+        self._ends = self._pieces["end"].to_numpy()
 
     def __len__(self) -> int:
         return int(self._firsts[-1])
@@ -87,7 +90,8 @@ class Rows:
 
     def documents(self, rows: list[int]) -> list[str]:
         """The documents that these rows hold pieces of."""
-        return sorted(self.spans.filter(pl.col("sequence").is_in(rows))["document"].unique())
+        of_rows = self._spans.filter(pl.col("sequence").is_in(rows))
+        return sorted(of_rows.select(pl.col("document").unique()).collect()["document"])
 
     def tokens(self, row: int) -> np.ndarray:
         """(length + 1,) ids."""
@@ -121,8 +125,7 @@ class Rows:
     def placed(self, row: int) -> list[Placed]:
         """The pieces of a row in order."""
         first, last = self._rows_of_spans[row : row + 2]
-        columns = self.spans[int(first) : int(last)].select(Placed._fields)
-        return [Placed(*values) for values in columns.iter_rows()]
+        return [Placed(*values) for values in self._pieces[int(first) : int(last)].iter_rows()]
 
     def batch(self, rows: list[int], device: torch.device) -> Batch:
         """Rows as one run of inputs and labels.

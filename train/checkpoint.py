@@ -51,10 +51,15 @@ class Saver:
         """Copy ``state`` after ``step`` steps and begin to write it, once the save before has ended."""
         self.wait()
         aside = self._folder / f".step-{step:08d}.part"
+        failed = ""
         if self._group.rank == 0:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-        self._group.told("cleared")
+            try:
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.mkdir(parents=True)
+            except OSError as error:
+                failed = str(error)
+        if failed := self._group.told(failed):
+            raise self._refusal(failed)
         alone = self._group.size == 1
         written = async_save(
             quantise.opened(state), checkpoint_id=aside, process_group=self._group.saving, no_dist=alone
@@ -72,18 +77,32 @@ class Saver:
         except (OSError, RuntimeError, CheckpointException) as error:
             for torn in self._folder.glob(".step-*.part"):
                 shutil.rmtree(torn, ignore_errors=True)  # the disk may be full of it
-            reason = (str(error) or repr(error)).strip().splitlines()[-1]
-            raise Refusal(
-                f"{self._folder}: a checkpoint could not be written ({reason}): the one before is whole; "
-                "make room and run again."
-            ) from None
+            raise self._refusal(str(error) or repr(error)) from None
+
+    def _refusal(self, error: str) -> Refusal:
+        return Refusal(
+            f"{self._folder}: a checkpoint could not be written ({error.strip().splitlines()[-1]}): "
+            "the one before is whole; make room and run again."
+        )
 
     def _publish(self, written: Future[Any], aside: Path, step: int) -> None:
+        """Fails in all processes or in none, for one that goes on alone waits for the others for ever."""
         written.result()
         if self._group.saving is not None:
             dist.barrier(self._group.saving)
-        if self._group.rank > 0:
-            return
+        failed = [""]
+        if self._group.rank == 0:
+            try:
+                self._name(aside, step)
+            except OSError as error:
+                failed = [str(error) or repr(error)]
+        if self._group.saving is not None:
+            dist.broadcast_object_list(failed, src=0, group=self._group.saving)
+        if failed[0]:
+            raise OSError(failed[0])
+
+    def _name(self, aside: Path, step: int) -> None:
+        """Give the new checkpoint its name, and drop those that it replaces."""
         hashes = {path.name: corpus.sha256_of(path) for path in sorted(aside.iterdir())}
         (aside / "manifest.json").write_text(json.dumps({"step": step, "sha256": hashes}))
         with (aside / "manifest.json").open("rb") as file:

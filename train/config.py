@@ -209,7 +209,7 @@ class Plan:
     document: int = 0
     """Tokens of the document that an average token stands in; 0: the row is one document."""
     gpu: str = "H100"
-    """A100, A800, H100, H800, H200, B200, L40S or 4090."""
+    """A100, A800, H100, H100 PCIe, H800, H200, B200, L40S or 4090; an H100 is the one with SXM."""
     gpus: int = 8
     """How many, all in one run."""
     memory: float = 0

@@ -33,6 +33,9 @@ from train.shard import Group
 
 log = logging.getLogger(__name__)
 
+SHOWN = 12
+"""Rows or documents named in a line."""
+
 
 class Step(NamedTuple):
     """What became of a step of the optimizer."""
@@ -139,7 +142,8 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
     batches = _micro(train, run.group.share(rows), run)
     data_wait = time.monotonic() - began
     mine = [sum(batch.labelled for batch in batches), len(asked), sum(run.flops(batch) for batch in batches)]
-    everyones = run.group.gathered(mine)
+    everyones = run.group.gathered([*mine, max(int(batch.ids_T.max()) for batch in batches)])
+    _refuse_ids(int(max(theirs[3] for theirs in everyones)), rows, run)
     labelled = int(sum(theirs[0] for theirs in everyones))
     total = 0.0
     for batch in batches:
@@ -151,8 +155,8 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
     norm = optim.clip(parameters, shard.squares(parameters, run.group))
     if not (math.isfinite(total) and math.isfinite(norm)):
         raise Refusal(
-            f"step {run.step + 1} has loss {total / labelled} and gradient norm {norm}; "
-            f"nothing was updated. Look at its documents, or lower lr: {', '.join(train.documents(rows))}."
+            f"step {run.step + 1} has loss {total / labelled} and gradient norm {norm}; nothing was updated. "
+            f"Lower lr, or look at its documents: {_few(train.documents(rows))}."
         )
     rate = optim.rate(run.step, run.steps, run.settings)
     optim.set_rate(run.optimizer, rate)
@@ -172,10 +176,19 @@ def advance(run: Run, train: Rows, rows: list[int], asked: Sequence[int] = ()) -
 
 
 def _micro(rows: Rows, wanted: list[int], run: Run) -> list[Batch]:
-    size, ids = run.settings.micro_batch, run.trainee.llama.config.vocab_size
-    batches = [rows.batch(wanted[at : at + size], run.device) for at in range(0, len(wanted), size)]
-    if batches and (largest := max(int(batch.ids_T.max()) for batch in batches)) >= ids:
+    size = run.settings.micro_batch
+    return [rows.batch(wanted[at : at + size], run.device) for at in range(0, len(wanted), size)]
+
+
+def _refuse_ids(largest: int, rows: list[int], run: Run) -> None:
+    """By all processes together: one that stopped alone would leave the others waiting for it."""
+    if largest >= (ids := run.trainee.llama.config.vocab_size):
         raise Refusal(
-            f"rows {wanted} hold token {largest}, but the model knows 0 to {ids - 1}: pack them anew."
+            f"one of rows {_few(rows)} holds token {largest}, but the model knows 0 to {ids - 1}: "
+            "pack them anew."
         )
-    return batches
+
+
+def _few(names: Sequence[object]) -> str:
+    more = f" and {len(names) - SHOWN:,} more (`train trace` names those of a row)"
+    return ", ".join(map(str, names[:SHOWN])) + (more if len(names) > SHOWN else "")

@@ -29,11 +29,13 @@ class Order:
         Args:
             digests: Of the tables; each permutation is a hash of one, the seed and the epoch.
             sizes: Rows in each table.
-            weights: Of each table; none gives every row the same.
+            weights: Of each table; none makes them one, whose rows all count the same.
         """
+        if not weights:
+            digests, sizes, weights = [":".join(digests)], [sum(sizes)], [1.0]
         self._tables = [_Table(digest, size, seed) for digest, size in zip(digests, sizes, strict=True)]
         self._firsts = np.cumsum([0, *sizes])
-        self._slots = slots(weights or sizes, len(sizes))
+        self._slots = slots(weights, len(sizes))
         self._turns = np.bincount(self._slots, minlength=len(sizes))
         self._before = np.zeros(SLOTS, np.int64)
         for table, count in enumerate(self._turns):

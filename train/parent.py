@@ -55,6 +55,8 @@ class Parent(NamedTuple):
 def found(name: str) -> Parent:
     """The model of this name; refuses what is no LLaMA with safetensors."""
     if hub.named(name):
+        if Path(name).parent.is_dir() and Path(name).parent != Path():
+            raise Refusal(f"{name} is not there, but its folder is: give a model's folder or its hub name.")
         commit = hub.commit_of(name)
         parent = Parent(name, hub.fetched(commit), None, commit)
     elif (Path(name) / "manifest.json").exists():

@@ -34,6 +34,7 @@ class Gpu(NamedTuple):
 GPUS = {
     "A100": Gpu(79.1, 300e9),
     "A800": Gpu(79.1, 200e9),
+    "H100 PCIe": Gpu(79.1, 64e9),
     "H100": Gpu(79.1, 450e9),
     "H800": Gpu(79.1, 200e9),
     "H200": Gpu(139.8, 450e9),

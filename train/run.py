@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from train.config import Machine, Pretrain
 from train.parent import Parent
 from train.shard import Group
 from train.template import Template
+
+log = logging.getLogger(__name__)
 
 
 class Sources(NamedTuple):
@@ -114,6 +117,12 @@ def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = 
     machine.warn(settings, group)
     machine.prepare(trainee, settings, layout, group)
     steps = math.ceil(settings.tokens / (settings.batch * length))
+    if steps < settings.warmup_steps:
+        log.warning(
+            "%s steps are fewer than warmup_steps (%s): the rate never reaches lr",
+            f"{steps:,}",
+            f"{settings.warmup_steps:,}",
+        )
     return Run(trainee, optim.adamw(trainee, settings.states), settings, steps, group, ids, form)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ def noting(run, train, rows, asked=()):
     return advance(run, train, rows, asked)
 
 loop.advance = noting
+{trouble}
 try:
     paths = map(pathlib.Path, sys.argv[1:])
     cli.pretrain(*paths, start={origin!r}, settings={settings!r}, machine={layout!r})
@@ -51,16 +53,21 @@ class Training:
 
     def __init__(self, folder: Path, tokens: corpus.Table, words: corpus.Table) -> None:
         self.folder, self.sources = folder, [str(tokens.path), str(words.path)]
-        self.origin = ""
+        self.origin = self.trouble = ""
+
+    def command(self, name: str, processes: int, layout: Machine = Machine(), **given: object) -> list[str]:
+        """Of one process of a run."""
+        settings = Pretrain(**{**TRAIN.__dict__, **given})
+        program = self.folder / f"{name}-{processes}.py"
+        facts = {"origin": self.origin, "settings": settings, "layout": layout, "trouble": self.trouble}
+        program.write_text(PROGRAM.format(**facts))
+        return [str(program), *self.sources, str(self.folder / name)]
 
     def start(
         self, name: str, processes: int, layout: Machine = Machine(), **given: object
     ) -> subprocess.Popen[str]:
-        settings = Pretrain(**{**TRAIN.__dict__, **given})
-        program = self.folder / f"{name}-{processes}.py"
-        program.write_text(PROGRAM.format(origin=self.origin, settings=settings, layout=layout))
         launcher = [*TORCHRUN, f"--nproc-per-node={processes}"] if processes > 1 else []
-        command = [sys.executable, *launcher, str(program), *self.sources, str(self.folder / name)]
+        command = [sys.executable, *launcher, *self.command(name, processes, layout, **given)]
         quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quiet)
 
@@ -138,6 +145,46 @@ def test_a_batch_that_does_not_divide_is_refused_once(training: Training) -> Non
     said = process.communicate()[1]
     assert process.returncode != 0
     assert said.count("batch is 3: give a multiple of 2, the number of processes.") == 1
+
+
+TROUBLES = {
+    "token 65535, but the model knows": """
+import numpy, os
+from train.batches import Rows
+if os.environ["RANK"] == "1":
+    Rows.tokens = lambda self, row: numpy.full(128, 65535, numpy.uint16)
+""",
+    "a checkpoint could not be written": """
+import errno, os
+from train.checkpoint import Saver
+def full(self, aside, step):
+    raise OSError(errno.ENOSPC, "no space left")
+if os.environ["RANK"] == "0":
+    Saver._name = full
+""",
+}
+
+
+@pytest.mark.parametrize("told", TROUBLES)
+def test_trouble_of_one_process_ends_all_of_them(training: Training, told: str) -> None:
+    """Started without torchrun, which would end the others when one has failed."""
+    training.trouble = TROUBLES[told]
+    sizes = {"batch": 2, "micro_batch": 1, "tokens": 4 * 2 * 127, "checkpoint_every": 1}
+    command = [sys.executable, *training.command("troubled", 2, **sizes)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    both = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **meet, "RANK": rank})
+        for rank in ("0", "1")
+    ]
+    try:
+        said = [process.communicate(timeout=240)[1] for process in both]
+        assert told in said[0] and said[1] == "", said  # the first process speaks for all
+        assert all(process.returncode for process in both)
+    finally:
+        for process in both:
+            process.kill()
 
 
 def test_two_replicas_of_two_shards_train_as_one_process(training: Training) -> None:

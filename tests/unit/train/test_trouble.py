@@ -82,7 +82,7 @@ def test_a_token_beyond_the_vocabulary_is_refused_before_anything_is_updated(
 ) -> None:
     rows, strange = Rows([tokens], "train"), np.full(128, 768, np.uint16)
     monkeypatch.setattr(rows, "tokens", lambda row: strange)
-    with pytest.raises(Refusal, match=r"rows \[0\] hold token 768, but the model knows 0 to 767"):
+    with pytest.raises(Refusal, match=r"one of rows 0 holds token 768, but the model knows 0 to 767"):
         loop.advance(run, rows, [0])
     assert run.step == 0
 
