@@ -32,6 +32,9 @@ SLACK = 1 << 20
 MAX_HEADER = 1 << 20
 """Bytes of one extended header; honest ones hold a long path."""
 
+NAMED = 256
+"""Bytes of a zip's list of members for every file that a repo may have; honest ones take half of it."""
+
 _DIGITS = re.compile(rb"[0-9]{100}")
 
 _BROKEN = (
@@ -180,9 +183,29 @@ def _tar_entries(stream: _Readable, size: int, caps: Caps) -> Iterator[Entry]:
         pass
 
 
+class _Sips:
+    """A file that gives no more than so much at a time: zipfile reads its list of members at one go."""
+
+    def __init__(self, file: IO[bytes], most: int) -> None:
+        self._file, self._most = file, most
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            here = self.tell()
+            size = self.seek(0, 2) - here
+            self.seek(here)
+        if size > self._most + (1 << 20):
+            raise BadRepo("too_many_files", f"a list of members of {size} bytes")
+        return self._file.read(size)
+
+    def seekable(self) -> bool:
+        return True
+
+
 def _zip_entries(file: IO[bytes], size: int, caps: Caps) -> Iterator[Entry]:
     meter = _Meter(size, caps)
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(_Sips(file, caps.files * NAMED)) as archive:
         for count, info in enumerate(archive.infolist(), 1):
             _cap_files(count, caps)
             name = info.orig_filename  # ``filename`` is cut at a NUL

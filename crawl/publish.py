@@ -44,7 +44,9 @@ def publish(src: Path, dst: Path, settings: Publish, workers: int) -> Table:
     run = chain.upstream(table, chain.tables_of(src.parent))
     problems = _problems(run, src)
     _refuse_stale(run, src)
-    building = corpus.building(dst, "dataset", made_by=VERB, settings=settings, inputs=run)
+    building = corpus.building(
+        dst, "dataset", made_by=VERB, settings=settings, inputs=run, patterns=secrets.digest()
+    )
     with building as out:
         if isinstance(out, Table):
             return out

@@ -14,6 +14,7 @@ does not any more.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ from crawl.syntax import grammar_of
 from schemas import SCHEMAS, RejectRow
 
 VERB = "crawl redact"
+
+log = logging.getLogger(__name__)
 
 SALT = "FATHOM_SALT"
 """Environment variable: without a salt that nobody knows, a hash of an address can be guessed."""
@@ -56,9 +59,12 @@ def redact_files(src: Path, dst: Path, settings: Redact, workers: int) -> Table:
     """Write the files of ``src`` without their secrets, shard by shard."""
     files = corpus.read(src, "files")
     pin = hashlib.sha256(b"fathom salt:" + _salt()).hexdigest()
-    origins = reuse.by_shard([files], pin)
+    if not _salt():
+        log.warning("%s is not set: whoever has the hashes of secrets can guess short ones", SALT)
+    patterns = secrets.digest()
+    origins = reuse.by_shard([files], pin, patterns)
     building = corpus.building(
-        dst, "files", origins, made_by=VERB, settings=settings, inputs=[files], salt=pin
+        dst, "files", origins, made_by=VERB, settings=settings, inputs=[files], salt=pin, patterns=patterns
     )
     with building as out:
         if isinstance(out, Table):

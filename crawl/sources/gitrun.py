@@ -1,7 +1,8 @@
 """Running git against servers and repositories that nobody vouches for.
 
 git sees none of the machine's configuration, asks nobody for a password, and is killed when it takes
-too long, fills the disk or says too much.  A server that is busy or drops a connection is asked again
+too long, fills the disk or says too much.  Only ssh, where a URL asks for it, goes by the user's own keys
+and configuration.  A server that is busy or drops a connection is asked again
 after a pause that all requests to its host keep.  Tokens come from ``FATHOM_GIT_TOKEN`` or the pool in
 ``FATHOM_GITHUB_TOKENS`` and reach git through its environment, so that they stand in no argument list,
 file or log.
@@ -260,10 +261,11 @@ def _environment(remote: dict[str, str]) -> dict[str, str]:
             # git sends nothing to a public repository of its own accord, and anonymous clones are throttled.
             basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
             settings[f"http.https://{host}/.extraHeader"] = f"Authorization: Basic {basic}"
-    kept = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK")
+    kept = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK")
     proxies = [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "no_proxy")]
     environment = {name: os.environ[name] for name in (*kept, *proxies) if name in os.environ}
     environment |= {
+        "HOME": os.devnull,  # curl would take names and passwords from ~/.netrc
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_TERMINAL_PROMPT": "0",

@@ -26,6 +26,12 @@ SIMPLE = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
 
 ATTEMPTS = 5
 
+MAX_ANSWER = 64 << 20
+"""Bytes of an answer that is not a file; the index of PyPI's largest projects has some 10 MB."""
+
+SECONDS = 300.0
+"""For one answer: a server may send a byte a second and never be idle."""
+
 T = TypeVar("T")
 
 
@@ -59,10 +65,22 @@ def patiently(attempt: Callable[[], T]) -> T:
 def ask(url: str, accept: str = "*/*") -> httpx.Response:
     """What a registry answers; raises ``OutOfReach``."""
 
-    def attempt() -> httpx.Response:
-        return client().get(url, headers={"Accept": accept}).raise_for_status()
+    return patiently(lambda: asked_once(url, accept))
 
-    return patiently(attempt)
+
+def asked_once(url: str, accept: str = "*/*") -> httpx.Response:
+    """The answer of one try, read up to a limit of bytes and seconds; raises httpx's errors, too."""
+    until, body = time.monotonic() + SECONDS, bytearray()
+    with client().stream("GET", url, headers={"Accept": accept}) as response:
+        response.raise_for_status()
+        for piece in response.iter_bytes():
+            body += piece
+            if len(body) > MAX_ANSWER or time.monotonic() > until:
+                raise OutOfReach("unreachable", f"more than {MAX_ANSWER:,} bytes or {SECONDS:.0f} seconds")
+    headers = {"Content-Type": response.headers.get("Content-Type", "")}
+    return httpx.Response(
+        response.status_code, headers=headers, content=bytes(body), request=response.request
+    )
 
 
 def download(url: str, file: IO[bytes], limit: int) -> None:

@@ -10,6 +10,7 @@ import csv
 import fcntl
 import hashlib
 import html
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ from corpus import Refusal
 from crawl import archives
 from crawl.sources import mirrors
 from crawl.sources.entry import Caps, Entry, OutOfReach, Repo
+
+log = logging.getLogger(__name__)
 
 REGISTRIES = ("pypi", "npm", "debian")
 COLUMNS = ("registry", "name", "version", "file", "sha256")
@@ -89,10 +92,13 @@ def has(repo: Repo, cache: Path) -> bool:
 
 
 def obtain(repo: Repo, cache: Path, caps: Caps) -> int:
-    """Download the archive if the cache does not hold it; returns its bytes."""
+    """Download the archive if the cache does not hold it whole; returns its bytes."""
     archive = _archive(repo, cache)
     if archive.exists():
-        return 0
+        if _hash(archive, repo) == archive.name:
+            return 0
+        log.warning("%s is damaged: downloading it anew", archive)
+        archive.unlink(missing_ok=True)
     archive.parent.mkdir(parents=True, exist_ok=True)
     _download(repo, archive)
     return archive.stat().st_size
@@ -179,8 +185,7 @@ def _name_and_file(repo: Repo) -> tuple[str, str]:
 def _pypi_address(name: str, file: str) -> str:
     """Look the file up in the simple index, in its JSON form or, on older mirrors, in HTML."""
     project = re.sub(r"[-_.]+", "-", name).lower()
-    response = mirrors.client().get(f"{mirrors.index()}/{project}/", headers={"Accept": mirrors.SIMPLE})
-    response.raise_for_status()
+    response = mirrors.asked_once(f"{mirrors.index()}/{project}/", mirrors.SIMPLE)
     if "json" in response.headers.get("Content-Type", ""):
         try:
             found = {str(entry["filename"]): str(entry["url"]) for entry in response.json()["files"]}

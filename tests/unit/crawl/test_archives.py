@@ -121,6 +121,16 @@ def test_more_members_than_the_cap_are_too_many(tmp_path: Path) -> None:
     assert reason(tmp_path, zipped({f"f{n}": b"" for n in range(51)})) == "too_many_files"
 
 
+def test_a_list_of_members_larger_than_so_many_files_need_is_not_read(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for n in range(20):
+            info = zipfile.ZipInfo(f"f{n}")
+            info.comment = b"x" * 60_000
+            archive.writestr(info, b"")
+    assert reason(tmp_path, file.getvalue()) == "too_many_files"
+
+
 def test_a_huge_extended_header_is_not_read_into_memory(tmp_path: Path) -> None:
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.XHDTYPE, 900_000_000

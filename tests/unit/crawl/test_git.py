@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -188,6 +191,35 @@ def test_a_token_goes_to_its_own_host_through_the_environment_only(
     stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"s3cret" not in stored
     assert b"Authorization" not in stored
+
+
+class Jealous(BaseHTTPRequestHandler):
+    """Asks for a password."""
+
+    told: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.told.append(self.headers.get("Authorization", ""))
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="x"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_that_asks_for_a_password_gets_none_of_the_machine_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Jealous) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        with pytest.raises(OutOfReach):
+            gitrun.remote(["ls-remote", "origin"], f"http://127.0.0.1:{server.server_port}/a.git", tmp_path)
+        server.shutdown()
+    assert Jealous.told and not any(Jealous.told)
 
 
 def test_tokens_of_a_pool_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:

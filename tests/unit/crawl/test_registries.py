@@ -125,6 +125,12 @@ def test_names_are_listed_at_their_newest_release_and_read(tmp_path: Path) -> No
     assert sorted(files.scan().collect()["text"]) == ["debian = 1\n", "npm = 1\n", "pypi = 1\n"]
 
 
+def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirrors, "MAX_ANSWER", 100)
+    with pytest.raises(OutOfReach, match="more than 100 bytes"):
+        mirrors.ask(f"{mirrors.index()}/pkg/")
+
+
 def test_a_version_may_be_asked_for() -> None:
     (repo,) = registries.list_repos(("pkg@1.9",), (), (), "stable")
     assert repo.repo == "pypi/pkg@1.9"

@@ -199,11 +199,14 @@ def test_every_registry_has_its_own_addresses(
     assert [asked for asked, _ in registry.asked] == [path]
 
 
-def test_a_damaged_cache_is_noticed(registry: Registry, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_noticed_and_filled_anew(registry: Registry, tmp_path: Path) -> None:
     packages.obtain(repo("plain"), tmp_path, CAPS)
+    whole = cached(tmp_path)[0].read_bytes()
     cached(tmp_path)[0].write_bytes(b"rot")
     with pytest.raises(Refusal, match="damaged"):
         list(packages.entries(repo("plain"), tmp_path, CAPS))
+    assert packages.obtain(repo("plain"), tmp_path, CAPS) > 0
+    assert cached(tmp_path)[0].read_bytes() == whole
 
 
 HEADER = "registry\tname\tversion\tfile\tsha256\tlicense\n"
