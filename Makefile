@@ -61,13 +61,13 @@ $(call at,corpus): $(call at,unique) $(call at,parsed) $(call at,problems)
 $(call at,tokenizer): $(call at,corpus)
 	$(BIN)/train tokenizer $(<D) $(@D) $(with)
 $(call at,tokens): $(call at,corpus) $(call at,tokenizer)
-	$(BIN)/train pack $(OUT)/corpus $(OUT)/tokenizer $(@D) $(wide)
+	$(BIN)/train pack $(OUT)/corpus $(OUT)/tokenizer $(@D) $(wide) --parsed $(OUT)/parsed
 $(call at,model): $(call at,tokens) $(call at,tokenizer)
 	$(BIN)/train pretrain $(OUT)/tokens $(OUT)/tokenizer $(@D) $(with)
 before := model
 define phase
 $(call at,tokens-$(1)): $(call at,corpus) $(call at,tokenizer)
-	$(BIN)/train pack $(OUT)/corpus $(OUT)/tokenizer $(OUT)/tokens-$(1) $(wide) --phase $(1)
+	$(BIN)/train pack $(OUT)/corpus $(OUT)/tokenizer $(OUT)/tokens-$(1) $(wide) --parsed $(OUT)/parsed --phase $(1)
 $(call at,model-$(1)): $(call at,tokens-$(1)) $(call at,$(before))
 	$(BIN)/train pretrain $(OUT)/tokens-$(1) $(OUT)/tokenizer $(OUT)/model-$(1) $(with) --phase $(1) --start $(OUT)/$(before)
 endef

@@ -143,6 +143,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         mentions=pa.list_(pa.field("element", TEXT, nullable=False)),
         defines=pa.list_(pa.field("element", TEXT, nullable=False)),
         declares=(TEXT,),
+        nodes=pa.list_(pa.field("element", pa.uint32(), nullable=False)),
     ),
     "quality": _table(
         repo=TEXT,

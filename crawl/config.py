@@ -142,6 +142,8 @@ class Parse:
     """The same for the languages whose grammars are ten times slower than the others."""
     seconds: float = 5.0
     """CPU time for one file; what takes longer is given up (status timeout)."""
+    nodes: int = 0
+    """Nodes of each file's tree whose place is kept, for `train pack --fim-cuts node`."""
 
 
 @Parameter(name="*")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import corpus
 import passes
 import reuse
-from corpus import Output, Shard, Table
+from corpus import Output, Refusal, Shard, Table
 from crawl import watched
 from crawl.config import Parse
 from crawl.syntax import Outcome, grammar_of
@@ -37,6 +37,8 @@ class Row(NamedTuple):
 
 def parse_files(src: Path, dst: Path, settings: Parse, workers: int) -> Table:
     """Write the table ``parsed`` of the table ``files`` at ``src``, shard by shard."""
+    if settings.nodes < 0:
+        raise Refusal(f"nodes is {settings.nodes}: give 0 (none is kept) or more.")
     files = corpus.read(src, "files")
     origins = reuse.by_shard([files])
     building = corpus.building(
@@ -71,7 +73,7 @@ def _outcome(path: str, language: str, text: str, settings: Parse) -> Outcome:
     source = text.encode()
     if len(source) > (settings.max_slow_bytes if grammar in SLOW else settings.max_bytes):
         return Outcome("too_large")
-    return watched.parser(settings.seconds).look(source, grammar)
+    return watched.parser(settings.seconds, settings.nodes).look(source, grammar)
 
 
 def _table(rows: list[Row]) -> pa.Table:
@@ -85,6 +87,7 @@ def _table(rows: list[Row]) -> pa.Table:
         "mentions": [list(row.outcome.mentions) for row in rows],
         "defines": [list(row.outcome.defines) for row in rows],
         "declares": [row.outcome.declares for row in rows],
+        "nodes": [list(row.outcome.nodes) for row in rows],
     }
     schema = SCHEMAS["parsed"]
     return pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names})

@@ -8,6 +8,7 @@ here is called in a process that must survive: see `watched`.
 from __future__ import annotations
 
 from functools import cache
+from hashlib import blake2b
 from typing import NamedTuple, cast
 
 import tree_sitter_language_pack as pack
@@ -45,6 +46,10 @@ def grammar_of(language: str, path: str) -> str | None:
     return "tsx" if path.endswith(".tsx") else GRAMMARS.get(language)
 
 
+SHORTEST = 12
+"""Bytes of a node worth filling in; below, it is a bracket or a short name."""
+
+
 class Outcome(NamedTuple):
     """One row of the table ``parsed``, less its key."""
 
@@ -60,14 +65,58 @@ class Outcome(NamedTuple):
     """Names that the file offers to others, in file order."""
     declares: str | None = None
     """The package, namespace or module that the file says it is."""
+    nodes: tuple[int, ...] = ()
+    """Where nodes of its tree begin and end, in characters, two numbers for each, in file order."""
 
 
-def look(source: bytes, grammar: str) -> Outcome:
-    """Parse UTF-8 ``source``.  May hang or kill the process; holds the GIL."""
+def look(source: bytes, grammar: str, nodes: int = 0) -> Outcome:
+    """Parse UTF-8 ``source``.  May hang or kill the process; holds the GIL.
+
+    Args:
+        nodes: Nodes of the tree whose place is wanted, at most.
+    """
     parser, finder = _tools(grammar)
     tree: Tree = parser.parse(source)
     found = finder.find(tree.root_node)
-    return Outcome("parsed", error_share(tree, len(source)), *found)
+    places = in_characters(source, middles(tree, nodes)) if nodes else ()
+    return Outcome("parsed", error_share(tree, len(source)), *found, places)
+
+
+def middles(tree: Tree, most: int) -> list[tuple[int, int]]:
+    """Where whole nodes stand that would be good middles to fill in, in bytes, in file order.
+
+    Statements, blocks, arguments, names of some length: every named node of ``SHORTEST`` bytes up to half
+    the file that holds no error, as in AST-FIM (Gong et al. 2025), where a whole node is what is masked.
+    Of more than ``most`` those stay that a hash of their place favours, so large nodes and small ones alike.
+    """
+    found = set()
+    cursor = tree.walk()
+    size = tree.root_node.end_byte - tree.root_node.start_byte
+    while True:
+        node = cast(Node, cursor.node)
+        length = node.end_byte - node.start_byte
+        if length >= SHORTEST:
+            if node.is_named and length <= size / 2 and not node.has_error:
+                found.add((node.start_byte, node.end_byte))
+            if cursor.goto_first_child():
+                continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return sorted(sorted(found, key=_lot)[:most])
+
+
+def _lot(place: tuple[int, int]) -> bytes:
+    return blake2b(b"%d-%d" % place, digest_size=8).digest()
+
+
+def in_characters(source: bytes, places: list[tuple[int, int]]) -> tuple[int, ...]:
+    """Places in UTF-8 as places in its text, in one row of numbers."""
+    at = characters = 0
+    known = {}
+    for byte in sorted({byte for place in places for byte in place}):
+        characters += len(source[at:byte].decode("utf-8", "replace"))
+        known[byte], at = characters, byte
+    return tuple(known[byte] for place in places for byte in place)
 
 
 def error_share(tree: Tree, size: int) -> float:

@@ -17,6 +17,7 @@ import signal
 import traceback
 from collections.abc import Callable
 from functools import cache as once
+from functools import partial
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
@@ -36,9 +37,9 @@ Look = Callable[[bytes, str], Outcome]
 
 
 @once
-def parser(seconds: float) -> Watched:
+def parser(seconds: float, nodes: int = 0) -> Watched:
     """The parsing process for all that this process reads; it ends with it."""
-    return Watched(seconds)
+    return Watched(seconds, partial(syntax.look, nodes=nodes))
 
 
 class Watched:
@@ -136,5 +137,5 @@ def _outcome(answer: list[Any] | str) -> Outcome:
     """An exception of the child is a bug of ours, not odd data: it is raised here again."""
     if isinstance(answer, str):
         raise RuntimeError(f"in the parsing process: {answer}")
-    status, share, imports, mentions, defines, declares = answer
-    return Outcome(status, share, tuple(imports), tuple(mentions), tuple(defines), declares)
+    status, share, imports, mentions, defines, declares, nodes = answer
+    return Outcome(status, share, tuple(imports), tuple(mentions), tuple(defines), declares, tuple(nodes))

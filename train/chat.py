@@ -49,7 +49,7 @@ def write(out: corpus.Output, words: corpus.Table, pinned: Mapping[str, str], se
         if isinstance(told, str):
             dropped.append((dialogue.key, told, None, 1, size))
             continue
-        where = ("", dialogue.key, dialogue.key, MODE, 0, 0, size, MODE, None, None)
+        where = ("", dialogue.key, dialogue.key, MODE, 0, 0, size, MODE, None, None, False)
         rows.append((*where, offset, len(told[0])))
         ids.append(told[0])
         answers.append(told[1])

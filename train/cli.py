@@ -41,24 +41,32 @@ def tokenizer(src: Path, dst: Path, /, *, start: str = "", settings: Tokenizer =
 
 
 @app.command
-def pack(src: Path, words: Path, dst: Path, /, *, settings: Pack = Pack(), workers: int = 0) -> corpus.Table:
+def pack(
+    src: Path,
+    words: Path,
+    dst: Path,
+    /,
+    *,
+    settings: Pack = Pack(),
+    parsed: Path | None = None,
+    workers: int = 0,
+) -> corpus.Table:
     """Cut documents for fill-in-the-middle, tokenise them and pack them into rows.
 
     Args:
         src: Table of the corpus.
         words: Table of the tokenizer.
         dst: Where the rows go.
+        parsed: What `crawl parse` found in the files; read where cuts are made around nodes.
         workers: Processes; 0 is one per processor.
     """
     from train import pack as packing
 
-    documents, tokens = corpus.read(src, "corpus"), corpus.read(words, "tokenizer")
-    with corpus.building(
-        dst, "tokens", made_by="train pack", settings=settings, inputs=[documents, tokens]
-    ) as out:
-        return (
-            out if isinstance(out, corpus.Table) else packing.write(out, documents, tokens, settings, workers)
-        )
+    inputs = [corpus.read(src, "corpus"), corpus.read(words, "tokenizer")]
+    if settings.fim_cuts == "node":
+        inputs.append(packing.with_nodes(parsed))
+    with corpus.building(dst, "tokens", made_by="train pack", settings=settings, inputs=inputs) as out:
+        return out if isinstance(out, corpus.Table) else packing.write(out, inputs, settings, workers)
 
 
 @app.command

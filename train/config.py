@@ -36,8 +36,9 @@ class Pack:
     """Share of code documents that become fill-in-the-middle (paper, 3.1.2)."""
     spm_rate: float = 0.0
     """Share of those in suffix-prefix-middle order; DeepSeek used prefix-suffix-middle alone."""
-    fim_cuts: Literal["character", "line"] = "character"
-    """Where texts are cut: anywhere, as in the paper, or at the beginnings of lines."""
+    fim_cuts: Literal["character", "line", "node"] = "character"
+    """Where texts are cut: anywhere, as in the paper, at the beginnings of lines, or around a whole node of
+    the syntax tree; those come from `--parsed`, a table that was made with `[crawl.parse] nodes`."""
     valid_share: float = 0.01
     """Share of repos held out for validation, by hash of their name (at least one where there are two)."""
     min_tokens: int = 16

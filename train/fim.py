@@ -1,7 +1,7 @@
 """Fill-in-the-middle: a text is cut in two places and its middle moved to the end (paper, 3.1.2).
 
 The cuts fall between any two characters, so that the model also learns to go on inside a word; or, if
-that is asked for, only where a line begins.
+that is asked for, only where a line begins, or around a whole node of the syntax tree.
 Everything is a pure function of a key and a seed: there is no generator whose state could be lost.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 Mode = Literal["text", "psm", "spm"]
-Cuts = Literal["character", "line"]
+Cuts = Literal["character", "line", "node"]
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -58,13 +58,19 @@ def is_code(language: str) -> bool:
     return language not in NOT_CODE
 
 
-def cuts(text: str, drawn: Draw, at: Cuts = "character") -> tuple[int, int]:
+def cuts(
+    text: str, drawn: Draw, at: Cuts = "character", nodes: Sequence[tuple[int, int]] = ()
+) -> tuple[int, int]:
     """Where the middle of a text begins and ends; each of the three parts may be empty.
 
     Args:
-        at: "line" cuts where a line begins or the text ends.
+        at: "line" cuts where a line begins or the text ends, "node" around one of ``nodes``, each of which
+            is as likely as the others; without any, between characters.
+        nodes: Where nodes of the syntax tree stand in the text.
     """
-    if at == "character":
+    if at == "node" and nodes:
+        return nodes[int(drawn.low * len(nodes))]
+    if at != "line":
         return int(drawn.low * (len(text) + 1)), int(drawn.high * (len(text) + 1))
     begins = [0, *(end.end() for end in LINE_END.finditer(text))]
     places = begins if begins[-1] == len(text) else [*begins, len(text)]

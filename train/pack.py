@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,21 +45,32 @@ PIECES = {
     "mode": pl.String,
     "cut": pl.Int64,
     "hole": pl.Int64,
+    "node": pl.Boolean,
     "offset": pl.Int64,
     "tokens": pl.Int64,
 }
 """The intermediate table: a piece's tokens are ``tokens`` many from ``offset`` in the array of its shard."""
 
 
+def with_nodes(path: Path | None) -> corpus.Table:
+    """The ``parsed`` table at ``path``; refuses one that keeps no nodes."""
+    if path is None:
+        raise Refusal("fim_cuts is node: give --parsed, the table that `crawl parse` wrote.")
+    table = corpus.read(path, "parsed")
+    if not table.manifest["settings"].get("nodes"):
+        raise Refusal(f"{path} keeps no nodes: set nodes in [crawl.parse] (64, say) and make it again.")
+    return table
+
+
 def write(
-    out: corpus.Output, src: corpus.Table, words: corpus.Table, settings: Pack, workers: int = 0
+    out: corpus.Output, inputs: Sequence[corpus.Table], settings: Pack, workers: int = 0
 ) -> corpus.Table:
     """Fill and seal the ``tokens`` table; a killed run takes up tokenising at the next corpus shard.
 
     Args:
-        src: The ``corpus`` table.
-        words: The ``tokenizer`` table.
+        inputs: The ``corpus`` and the ``tokenizer`` tables and, for cuts around nodes, the ``parsed`` one.
     """
+    src, words = inputs[:2]
     if settings.length < SHORTEST:
         raise Refusal(f"--length {settings.length} is too short: give at least {SHORTEST}.")
     if settings.window < 1:
@@ -67,7 +78,7 @@ def write(
     sizes = src.scan().select("id", "repo", "bytes", "language").collect()
     held_out = hold_out(sorted(sizes["repo"].unique()), settings)
     wanted = candidates(sizes.filter(_of_kind(settings)), held_out, settings)
-    cut = _tokenised(out, src, words, settings, wanted, workers)
+    cut = _tokenised(out, inputs, settings, wanted, workers)
     rows = cut.scan("pieces").collect()
     placed = plan(rows, held_out, settings)
     if placed.filter(split="train").is_empty():
@@ -101,6 +112,7 @@ def facts(placed: pl.DataFrame, settings: Pack) -> dict[str, Any]:
             "split_documents": part.filter(pl.col("number") > 0)["document"].n_unique(),
             "fill": round(tokens / max(1, sequences * (settings.length + 1)), 5),
             "fim_share": round(part.filter(pl.col("mode") != "text")["tokens"].sum() / max(1, tokens), 4),
+            "node_share": round(part.filter("node")["tokens"].sum() / max(1, tokens), 4),
         }
     languages = placed.group_by("language").agg(pl.col("tokens").sum(), pl.col("document").n_unique())
     ranked = languages.sort(["tokens", "language"], descending=[True, False]).iter_rows()
@@ -113,35 +125,35 @@ def facts(placed: pl.DataFrame, settings: Pack) -> dict[str, Any]:
 
 def _tokenised(
     out: corpus.Output,
-    src: corpus.Table,
-    words: corpus.Table,
+    inputs: Sequence[corpus.Table],
     settings: Pack,
     wanted: frozenset[str],
     workers: int,
 ) -> corpus.Table:
     """The pieces of all documents, in a table below ``out`` that goes when the rows are written."""
     opened = corpus.building(
-        out.path / "pieces", "pieces", made_by=out.made_by, settings=settings, inputs=[src, words]
+        out.path / "pieces", "pieces", made_by=out.made_by, settings=settings, inputs=inputs
     )
     with opened as aside:
         if isinstance(aside, corpus.Table):
             return aside
-        units = aside.left(sorted(Path(shard.name).stem for shard in src.shards()))
-        work = partial(_tokenise, aside, src, words.path, settings, wanted)
+        units = aside.left(sorted(Path(shard.name).stem for shard in inputs[0].shards()))
+        work = partial(_tokenise, aside, inputs, settings, wanted)
         passes.each(work, units, label="tokenise", workers=workers)
         return aside.seal()
 
 
 def _tokenise(
     out: corpus.Output,
-    src: corpus.Table,
-    words: Path,
+    inputs: Sequence[corpus.Table],
     settings: Pack,
     wanted: frozenset[str],
     unit: str,
 ) -> None:
     """One shard of the corpus as an array of tokens and a row per piece."""
-    encoder = pieces.Encoder.of(tokenizer.load(words))
+    src, words = inputs[:2]
+    encoder = pieces.Encoder.of(tokenizer.load(words.path))
+    found = _Nodes(inputs[2] if len(inputs) > 2 else None)
     rows: list[tuple[Any, ...]] = []
     dropped: list[tuple[str, str, str | None, int, int]] = []
     tokens: list[np.ndarray] = [np.zeros(0, np.uint32)]
@@ -151,12 +163,14 @@ def _tokenise(
             continue
         documents += 1
         key, text, language = document["id"], document["text"], document["language"]
-        made = list(pieces.cut(key, text, fim.is_code(language), encoder, settings))
+        nodes = found.of(document)
+        made = list(pieces.cut(key, text, fim.is_code(language), encoder, settings, nodes))
         if sum(len(piece.tokens) for piece in made) < settings.min_tokens:
             dropped.append((key, "too_short", None, len(document["files"]), document["bytes"]))
             continue
         for number, (*where, ids) in enumerate(made):
-            rows.append((unit, key, document["repo"], language, number, *where, offset, len(ids)))
+            whole = tuple(where[-2:]) in nodes
+            rows.append((unit, key, document["repo"], language, number, *where, whole, offset, len(ids)))
             tokens.append(np.array(ids, np.uint32))
             offset += len(ids)
     contents = {
@@ -165,6 +179,32 @@ def _tokenise(
         "rejects": corpus.rejects(dropped, out.made_by),
     }
     out.write(unit, contents, came_in=documents, went_out=documents - len(dropped))
+
+
+class _Nodes:
+    """Where nodes of the syntax tree stand in documents, read repo by repo."""
+
+    def __init__(self, parsed: corpus.Table | None) -> None:
+        self._parsed, self._repo = parsed, ""
+        self._files: dict[str, list[int]] = {}
+
+    def of(self, document: Mapping[str, Any]) -> list[tuple[int, int]]:
+        if self._parsed is None:
+            return []
+        if document["repo"] != self._repo:
+            self._repo = document["repo"]
+            rows = self._parsed.scan().filter(repo=self._repo).select("path", "nodes").collect()
+            self._files = dict(rows.iter_rows())
+        return [
+            (file["start"] + low, file["start"] + high)
+            for file in document["files"]
+            for low, high in _pairs(self._files.get(file["path"], []))
+            if file["start"] + high <= file["end"]
+        ]
+
+
+def _pairs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    return zip(numbers[::2], numbers[1::2], strict=True)
 
 
 def _documents(src: corpus.Table, unit: str) -> Iterator[dict[str, Any]]:

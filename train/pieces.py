@@ -10,7 +10,7 @@ pieces end with EOS only where the document ends; the end of a middle is always 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -56,12 +56,20 @@ class Encoder:
         return ids
 
 
-def cut(key: str, text: str, code: bool, encoder: Encoder, settings: Pack) -> Iterator[Piece]:
+def cut(
+    key: str,
+    text: str,
+    code: bool,
+    encoder: Encoder,
+    settings: Pack,
+    nodes: Sequence[tuple[int, int]] = (),
+) -> Iterator[Piece]:
     """The pieces of a document in order; together they hold every character of ``text`` once.
 
     Args:
         key: The document's id; with the number of the piece and the seed it decides about FIM.
         code: Whether FIM is wanted at all.
+        nodes: Where nodes of the syntax tree stand in ``text``.
     """
     plain = encoder.tokenizer.encode(text, add_special_tokens=False)
     borders = _Borders(plain.ids, plain.offsets, len(text))
@@ -73,7 +81,7 @@ def cut(key: str, text: str, code: bool, encoder: Encoder, settings: Pack) -> It
         if drawn.mode == "text":
             piece, at = _straight(borders, at, encoder, settings.length + 1)
         else:
-            piece, at = _holed(text, borders, at, drawn, encoder, settings)
+            piece, at = _holed(text, borders, at, drawn, encoder, settings, nodes)
         number += 1
         yield piece
 
@@ -105,14 +113,21 @@ def _straight(borders: _Borders, at: int, encoder: Encoder, capacity: int) -> tu
 
 
 def _holed(
-    text: str, borders: _Borders, at: int, drawn: fim.Draw, encoder: Encoder, settings: Pack
+    text: str,
+    borders: _Borders,
+    at: int,
+    drawn: fim.Draw,
+    encoder: Encoder,
+    settings: Pack,
+    nodes: Sequence[tuple[int, int]],
 ) -> tuple[Piece, int]:
     start, end, capacity = borders.character(at), len(borders.ids), settings.length + 1
     if end - at > capacity - 5:
         end = borders.before(at + capacity - 5 - SLACK)
     while True:
         stop = borders.character(end)
-        low, high = fim.cuts(text[start:stop], drawn, settings.fim_cuts)
+        inside = [(low - start, high - start) for low, high in nodes if start <= low and high <= stop]
+        low, high = fim.cuts(text[start:stop], drawn, settings.fim_cuts, inside)
         arranged = fim.arrange(text[start:stop], low, high, drawn.mode, encoder.ids, encoder.sentinels)
         over = len(arranged) + 2 - capacity
         if over <= 0:

@@ -90,7 +90,8 @@ class Kitchen:
     def rows(self, documents: Path, fim_rate: float) -> Path:
         """The documents as rows of tokens, always by the run's own tokenizer, so that losses compare."""
         name = f"tokens-{documents.name}-{fim_rate}"
-        return self._make(name, "train pack", documents, "tokenizer", fim_rate=fim_rate, spread=True)
+        flags = {"fim_rate": fim_rate, "parsed": self.tables / "parsed"}
+        return self._make(name, "train pack", documents, "tokenizer", spread=True, **flags)
 
     def model(self, recipe: Recipe, seed: int) -> Path:
         """A model trained by the recipe: the run file's size, tokens and rates for all of them."""

@@ -2,6 +2,7 @@
 
 import pytest
 import tree_sitter_language_pack as pack
+from tree_sitter import Parser
 
 from crawl import languages
 from crawl.syntax import GRAMMARS, grammar_of, look
@@ -43,3 +44,39 @@ def test_typescript_with_markup_has_a_grammar_of_its_own() -> None:
 def test_the_grammar_that_hangs_is_in_the_pack_and_not_in_the_table() -> None:
     assert pack.get_language("cobol") is not None
     assert "cobol" not in GRAMMARS.values()
+
+
+SOURCES = {
+    "python": 'def área(width):\n    """Ärea – ünit."""\n    return [width, width * 2]\n\n\nprint(área(3))\n',
+    "java": 'class A {\n  int area(int w) { return w * 2; }\n  String é = "日本語 text";\n}\n',
+    "c": 'int area(int w) {\n  if (w > 1) { return w * 2; }\n  return puts("größer");\n}\n',
+    "go": "package a\n\nfunc area(w int) int {\n\tfor w > 1 { w = w / 2 }\n\treturn w * 2 // größer\n}\n",
+    "rust": 'fn area(w: u32) -> u32 {\n    let é = "日本語";\n    if w > 1 { w * 2 } else { w }\n}\n',
+    "typescript": "export function area(w: number): number {\n  const é = `日本 ${w}`;\n  return w * 2;\n}\n",
+    "ruby": "def area(width)\n  é = [width, 'größer']\n  width * 2 if é.any?\nend\n",
+}
+
+
+@pytest.mark.parametrize("language", SOURCES)
+def test_places_of_nodes_are_those_of_whole_nodes_in_characters(language: str) -> None:
+    text = SOURCES[language]
+    grammar = pack.get_language(GRAMMARS[language])  # type: ignore[arg-type]
+    queue, whole = [Parser(grammar).parse(text.encode()).root_node], set()
+    while queue:
+        node = queue.pop()
+        whole |= {(node.text or b"").decode()} if node.is_named else set()
+        queue += node.children
+    found = look(text.encode(), GRAMMARS[language], nodes=64).nodes
+    middles = [text[low:high] for low, high in zip(found[::2], found[1::2], strict=True)]
+    assert len(middles) >= 2 and set(middles) <= whole and text.strip() not in middles
+    few = look(text.encode(), GRAMMARS[language], nodes=1).nodes
+    assert len(few) == 2 and set(zip(few[::2], few[1::2], strict=True)) <= set(
+        zip(found[::2], found[1::2], strict=True)
+    )
+    assert look(text.encode(), GRAMMARS[language]).nodes == ()
+
+
+def test_no_node_with_an_error_in_it_is_kept() -> None:
+    text = "def fine(width):\n    return width * 2\n\n\ndef broken(width:\n    return ((width\n"
+    found = look(text.encode(), "python", nodes=64).nodes
+    assert found and "broken" not in "".join(text[a:b] for a, b in zip(found[::2], found[1::2], strict=True))

@@ -12,10 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 import pytest
 
 import corpus
 from corpus import Refusal
+from crawl.syntax import look
 from train import cli
 from train.batches import Rows
 
@@ -115,3 +118,60 @@ def test_rows_too_short_for_a_piece_are_refused(
 
 def test_the_reader_knows_how_many_rows_there_are(tokens: corpus.Table, rows: Rows) -> None:
     assert len(rows) == tokens.manifest["train"]["sequences"]
+
+
+@pytest.fixture
+def parsed(documents: corpus.Table, tmp_path: Path) -> corpus.Table:
+    """What `crawl parse` would say of the documents' files in Python."""
+    rows = []
+    for row in documents.scan().collect().iter_rows(named=True):
+        for file in row["files"] if row["language"] == "python" else ():
+            source = row["text"][file["start"] : file["end"]].encode()
+            outcome = look(source, "python", nodes=64)._asdict()
+            rows.append({"repo": row["repo"], "path": file["path"], "language": "python", **outcome})
+    with corpus.building(tmp_path / "parsed", "parsed", made_by="crawl parse", settings={"nodes": 64}) as out:
+        assert isinstance(out, corpus.Output)
+        out.write("00000", {"": pa.Table.from_pylist(rows, corpus.SCHEMAS["parsed"])})
+        return out.seal()
+
+
+def test_middles_are_whole_nodes_where_that_is_asked_for(
+    documents: corpus.Table, words: corpus.Table, parsed: corpus.Table, tmp_path: Path
+) -> None:
+    settings = replace(PACK, fim_rate=1.0, fim_cuts="node")
+    tables = [
+        cli.pack(
+            documents.path, words.path, tmp_path / str(n), settings=settings, parsed=parsed.path, workers=n
+        )
+        for n in (1, 2)
+    ]
+    assert tables[0].digest == tables[1].digest
+    texts = dict(documents.scan().select("id", "text").collect().iter_rows())
+    nodes = set()
+    for repo, path, numbers in parsed.scan().select("repo", "path", "nodes").collect().iter_rows():
+        row = (
+            documents.scan()
+            .filter(repo=repo)
+            .collect()
+            .filter(pl.col("files").list.eval(pl.element().struct.field("path") == path).list.any())
+        )
+        text = next(row["text"][0][f["start"] : f["end"]] for f in row["files"][0] if f["path"] == path)
+        nodes |= {text[a:b] for a, b in zip(numbers[::2], numbers[1::2], strict=True)}
+    spans = tables[0].scan("spans").filter(pl.col("mode") == "psm").collect()
+    middles = [texts[row["document"]][row["cut"] : row["hole"]] for row in spans.iter_rows(named=True)]
+    whole = [middle in nodes for middle in middles]
+    assert len(whole) > 50 and sum(whole) > len(whole) / 2  # in a piece without a node, anywhere
+    assert 0 < tables[0].manifest["train"]["node_share"] < 1
+
+
+def test_nodes_that_nobody_kept_are_asked_for_in_a_line(
+    documents: corpus.Table, words: corpus.Table, tmp_path: Path
+) -> None:
+    settings = replace(PACK, fim_cuts="node")
+    with pytest.raises(Refusal, match="give --parsed"):
+        cli.pack(documents.path, words.path, tmp_path / "none", settings=settings)
+    with corpus.building(tmp_path / "old", "parsed", made_by="crawl parse", settings={}) as out:
+        assert isinstance(out, corpus.Output)
+        out.seal()
+    with pytest.raises(Refusal, match="keeps no nodes"):
+        cli.pack(documents.path, words.path, tmp_path / "none", settings=settings, parsed=tmp_path / "old")
