@@ -31,6 +31,8 @@ class Order:
             sizes: Rows in each table.
             weights: Of each table; none makes them one, whose rows all count the same.
         """
+        if not sum(sizes):
+            raise Refusal("there is no row to train on: all were held out, or the tables are empty.")
         if not weights:
             digests, sizes, weights = [":".join(digests)], [sum(sizes)], [1.0]
         self._tables = [_Table(digest, size, seed) for digest, size in zip(digests, sizes, strict=True)]

@@ -50,3 +50,10 @@ def test_any_step_is_the_same_alone_as_in_sequence(weights: list[float], step: i
 def test_weights_that_cannot_be_are_refused(weights: tuple[float, ...], words: str) -> None:
     with pytest.raises(Refusal, match=words):
         Order(["a", "b"], [5, 5], 0, weights)
+
+
+def test_without_weights_every_row_of_every_table_comes_once_an_epoch() -> None:
+    order = Order(["large", "small"], [4999, 1], 0)
+    assert sorted(order.of(0, 5000)) == list(range(5000))
+    with pytest.raises(Refusal, match="no row to train on"):
+        Order(["empty"], [0], 0)
