@@ -79,12 +79,25 @@ def _with_copies(table: Table, wishes: Optouts, listed: Path) -> Optouts:
         for repo, revision, part in share.filter(pl.col("share") >= COPY).iter_rows()
         if wishes.of_repo(repo, revision) is None
     ]
-    with listed.open("a") as file:
-        if found and not listed.read_text().endswith("\n"):
-            file.write("\n")
-        for repo, part in found:
-            file.write(f"# {part:.0%} of its bytes are in files of a repository above\nrepo {repo}\n")
+    if found:
+        _add(listed, found)
     return Optouts([*wishes.entries, *(Entry("repo", repo) for repo, _ in found)])
+
+
+def _add(listed: Path, found: list[tuple[str, float]]) -> None:
+    """Write the copies into the list, all at once: a part of a line would be no entry."""
+    lines = [
+        f"# {part:.0%} of its bytes are in files of a repository above\nrepo {repo}\n" for repo, part in found
+    ]
+    start = "" if listed.read_text().endswith("\n") else "\n"
+    try:
+        with listed.open("a") as file:
+            file.write(start + "".join(lines))
+    except OSError as error:
+        raise Refusal(
+            f"{listed} cannot be written to ({error.strerror}), and {found[0][0]} belongs there, for it is a "
+            "copy of what `forks` names: make it writable."
+        ) from None
 
 
 def _stage(table: Table, repos: Table, wishes: Optouts, staged: Path) -> Table:

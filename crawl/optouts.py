@@ -63,7 +63,9 @@ class Optouts:
         kinds += [("owner", owner) for owner in owners]
         if found := next((key for key in kinds if key in self._named), None):
             return str(self._named[found])
-        commit = next((entry for entry in self._of("commit") if revision.startswith(entry.what)), None)
+        bare = revision.rpartition(":")[2]  # of an archive it is sha256:… or sha512:…
+        commits = (entry for entry in self._of("commit") if bare.startswith(entry.what.rpartition(":")[2]))
+        commit = next(commits, None)
         return str(commit) if commit else None
 
     def of_files(self, files: pl.DataFrame) -> list[str | None]:

@@ -1,5 +1,6 @@
 """What was opted out is gone from every table, as if it had never been there; all else stays as it was."""
 
+import errno
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 import corpus
 from corpus import Refusal
-from crawl import optout
+from crawl import optout, optouts
 from tests.integration.conftest import VERBS, make
 
 GROWING = ["files", "kept", "redacted", "parsed", "documents"]
@@ -169,3 +170,32 @@ def test_a_line_that_is_no_entry_is_refused_with_its_number(copy: Path, tmp_path
     wishes.write_text(f"repo folder/shapes\n{line}\n")
     with pytest.raises(Refusal, match=r"optouts.txt, line 2"):
         optout.opt_out(wishes, copy)
+
+
+@pytest.mark.parametrize("revision", ["sha256:0123456789abcdef", "0123456789abcdef"])
+@pytest.mark.parametrize("entry", ["commit sha256:0123456789ab", "commit 0123456789ab"])
+def test_a_commit_is_known_with_or_without_the_name_of_its_hash(
+    tmp_path: Path, entry: str, revision: str
+) -> None:
+    (tmp_path / "optouts.txt").write_text(f"{entry}\n")
+    wishes = optouts.read(tmp_path / "optouts.txt")
+    assert wishes.of_repo("folder/a", revision) == entry
+    assert wishes.of_repo("folder/a", revision.replace("0", "1")) is None
+
+
+def test_a_list_that_cannot_take_what_was_found_is_told_and_nothing_is_taken_out(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes = tmp_path / "optouts.txt"
+    wishes.write_text("forks folder/shapes\n")
+    before, opened = content(copy, ["files"]), Path.open
+
+    def read_only(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
+        if path == wishes and mode == "a":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, mode, *more, **named)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    with pytest.raises(Refusal, match="folder/shapes-fork belongs there"):
+        optout.opt_out(wishes, copy)
+    assert content(copy, ["files"]) == before and wishes.read_text() == "forks folder/shapes\n"
