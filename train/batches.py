@@ -78,15 +78,16 @@ class Rows:
         return int(self._firsts[-1])
 
     def counts(self, ids: int) -> np.ndarray:
-        """How often each id below ``ids`` occurs in the rows, of dialogues in the answers."""
-        counts = [
-            np.bincount(part.ravel() if answers is None else part[answers[at : at + PART]], minlength=ids)
-            for array, answers in zip(self._arrays, self._answers, strict=True)
-            for at in range(0, len(array), PART)
-            for part in [array[at : at + PART]]
-        ]
-        total: np.ndarray = np.sum(counts, axis=0)
-        return total
+        """(tables, ids) how often each id occurs in the rows of each table, of dialogues in the answers."""
+        counts = np.zeros((len(self.sizes), ids), np.int64)
+        lasts = np.cumsum(self.sizes)
+        for array, answers, first in zip(self._arrays, self._answers, self._firsts[:-1], strict=True):
+            table = int(np.searchsorted(lasts, first, side="right"))
+            for at in range(0, len(array), PART):
+                part = array[at : at + PART]
+                told = part.ravel() if answers is None else part[answers[at : at + PART]]
+                counts[table] += np.bincount(told, minlength=ids)
+        return counts
 
     def documents(self, rows: list[int]) -> list[str]:
         """The documents that these rows hold pieces of."""

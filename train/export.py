@@ -42,16 +42,20 @@ def write(
     return table
 
 
-def unigram_entropy(counts: np.ndarray, unpredicted: Sequence[int]) -> float:
+def unigram_entropy(counts: np.ndarray, unpredicted: Sequence[int], mixture: Sequence[float] = ()) -> float:
     """Nats per token of the best predictor that ignores all context: what a trained model must beat.
 
     Args:
-        counts: How often each id occurs.
+        counts: (tables, ids) how often each id occurs.
         unpredicted: Ids that are never a label: BOS begins pieces and padding is masked.
+        mixture: How often each table is drawn from; none is by their rows.
     """
     counts = counts.astype(np.float64)
-    counts[list(unpredicted)] = 0
-    shares = counts[counts > 0] / counts.sum()
+    counts[:, list(unpredicted)] = 0
+    if mixture:
+        counts *= np.array(mixture)[:, None] / counts.sum(axis=1, keepdims=True).clip(1)
+    seen = counts.sum(axis=0)
+    shares = seen[seen > 0] / seen.sum()
     return float(-(shares * np.log(shares)).sum())
 
 
@@ -74,7 +78,7 @@ def _seal(
         "steps": run.steps,
         "epochs": round(run.steps * run.settings.batch / len(train), 3),
         "unigram_entropy": unigram_entropy(
-            train.counts(config.vocab_size), (run.special.bos, run.special.pad)
+            train.counts(config.vocab_size), (run.special.bos, run.special.pad), run.settings.mixture
         ),
         "loss": lines[-1]["loss"],
         "valid_loss": lines[-1].get("valid_loss"),

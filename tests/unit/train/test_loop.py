@@ -78,7 +78,11 @@ def test_the_loss_falls_and_the_journal_says_how(trained: corpus.Table) -> None:
 def test_the_unigram_entropy_is_that_of_the_shares() -> None:
     import numpy as np
 
-    assert export.unigram_entropy(np.array([7, 2, 2, 0]), [0]) == pytest.approx(math.log(2))
+    assert export.unigram_entropy(np.array([[7, 2, 2, 0]]), [0]) == pytest.approx(math.log(2))
+    # Drawn from as often, two tables of one word each are two words, however long one of them is.
+    assert export.unigram_entropy(np.array([[9, 5, 0], [0, 0, 70]]), [0], (1, 1)) == pytest.approx(
+        math.log(2)
+    )
 
 
 PROGRAM = """
