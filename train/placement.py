@@ -18,6 +18,9 @@ from train.config import Pack
 BYTES_PER_TOKEN = 4
 """About what BPE reaches on code; where it reaches more, a little of the budget stays unused."""
 
+WORD = 128
+"""Bits in one number of the index of free rooms: about the square root of the longest rows."""
+
 VALID_BUDGET = 10
 """The held-out split gets at most a tenth of ``max_tokens``."""
 
@@ -96,24 +99,38 @@ def best_fit(lengths: np.ndarray, capacity: int) -> tuple[list[int], list[int]]:
     """
     placed, starts = [0] * len(lengths), [0] * len(lengths)
     rows_by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
-    rooms = rows = (
-        0  # bit r of rooms: some row has exactly r tokens free; the smallest that fits is a bit trick
-    )
+    # Bit r % WORD of words[r // WORD]: some row has exactly r tokens free.  Bit w of inhabited: words[w] is
+    # not empty.  So the smallest room that fits is found in two numbers, however long the rows are.
+    words, inhabited, rows = [0] * (capacity // WORD + 1), 0, 0
     order = np.argsort(-lengths, kind="stable")
     for piece, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
-        fitting = rooms >> length
-        if fitting:
-            room = length + (fitting & -fitting).bit_length() - 1
+        word, bit = divmod(length, WORD)
+        if fitting := words[word] >> bit:
+            room = length + _lowest(fitting)
+        elif further := inhabited >> (word + 1):
+            word += 1 + _lowest(further)
+            room = word * WORD + _lowest(words[word])
+        else:
+            room = -1
+        if room < 0:
+            room, row, rows = capacity, rows, rows + 1
+        else:
             row = rows_by_room[room].pop()
             if not rows_by_room[room]:
-                rooms ^= 1 << room
-        else:
-            room, row, rows = capacity, rows, rows + 1
+                words[word] ^= 1 << room % WORD
+                inhabited ^= (not words[word]) << word
         placed[piece], starts[piece] = row, capacity - room
         if room > length:
+            word, bit = divmod(room - length, WORD)
             rows_by_room[room - length].append(row)
-            rooms |= 1 << (room - length)
+            words[word] |= 1 << bit
+            inhabited |= 1 << word
     return placed, starts
+
+
+def _lowest(bits: int) -> int:
+    """The place of the lowest bit that is set."""
+    return (bits & -bits).bit_length() - 1
 
 
 def _sides(rows: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> list[tuple[pl.DataFrame, int]]:
