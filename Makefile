@@ -24,7 +24,7 @@ LAST    = $(lastword model $(PHASES:%=model-%))
 judged = $(if $(GIVEN),'$(MODEL)',$(OUT)/$(LAST))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo corpus train eval report env test check bench bench-sandbox bench-crawl bench-corpus bench-dedup bench-replay bench-train bench-imports clean FORCE
+.PHONY: help demo corpus train eval report env test check check-gpu bench bench-sandbox bench-crawl bench-corpus bench-dedup bench-replay bench-train bench-gpu bench-imports clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -103,6 +103,10 @@ check: $(READY)  ## ruff, mypy, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check-gpu: $(READY)  ## on a machine with a GPU: its kernels and bits, then what `train plan` foretells beside what is measured
+	$(BIN)/python -m pytest -m gpu tests/unit/train
+	$(BIN)/train check-gpu
+
 bench: bench-sandbox  ## the sandbox, and whether dedup's truth is true; bench-NAME for the others; dated in docs/benchmarks.md
 	$(BIN)/python -m pytest tests/bench
 
@@ -125,6 +129,9 @@ bench-dedup: $(READY)  ## dedup beside datatrove, text-dedup, rensa and others o
 
 bench-train: $(READY)  ## the training loop beside HF Trainer, litgpt and others: half an hour of CPU
 	$(BIN)/python tests/bench/train_bench.py --work $(or $(WORK),out/bench-train)
+
+bench-gpu: $(READY)  ## on a machine with a GPU: a step beside transformers' own ways to pack, on the same model
+	$(BIN)/python tests/bench/gpu_bench.py
 
 bench-imports: $(READY)  ## edges between files beside those of grimp, jdeps, go, rustc, gcc and tsc
 	$(BIN)/python tests/bench/imports_bench.py

@@ -1,5 +1,6 @@
 """A small world for the tests that run the whole chain: hand-made repositories and one run of them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,13 @@ def repositories() -> dict[str, dict[str, str | bytes]]:
         },
         "geometry": {f"geo/part{n}.py": module(f"part{n}", [f"part{n - 1}"] if n else []) for n in range(8)},
     }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Bits are compared with those of a processor, and processes are more than GPUs: no test sees a GPU but
+    # those marked so, when they are asked for (`make check-gpu`).
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,9 +6,12 @@ optimizer's step.  Under ``torchrun`` all its processes share the model, as they
 
 from __future__ import annotations
 
+import gc
+import logging
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import NamedTuple, cast
 
 import torch
 from transformers import LlamaConfig
@@ -16,53 +19,92 @@ from transformers import LlamaConfig
 from corpus import Refusal
 from train import footprint, loop, machine, model, optim, plan
 from train.batches import Batch, Rows
-from train.config import Machine, Plan, Pretrain, Recompute
+from train.config import Machine, Plan, Precision, Pretrain, Recompute
 from train.footprint import GIB
 from train.loss import IGNORED
 from train.run import Run
 from train.shard import Group
 
-ON_GPUS: tuple[tuple[str, int, Recompute, bool], ...] = (
-    ("1.3b", 4096, "none", False),
-    ("1.3b", 4096, "none", True),
-    ("1.3b", 16_384, "selective", False),
-    ("1.3b", 16_384, "full", False),
-    ("6.7b", 16_384, "selective", False),
-    ("6.7b", 16_384, "selective", True),
-    ("6.7b", 16_384, "full", False),
-    ("33b", 16_384, "full", False),
+log = logging.getLogger(__name__)
+
+
+class Case(NamedTuple):
+    """What is measured in one line."""
+
+    model: str
+    length: int
+    recompute: Recompute = "none"
+    compile: bool = False
+    precision: Precision = "bf16"
+    document: int = 0
+    """Tokens of each document in a row; 0: the row is one."""
+    nondeterministic: bool = False
+
+    @property
+    def title(self) -> str:
+        words = [self.model, f"{self.length:,}", self.recompute]
+        words += [f"documents of {self.document:,}"] * bool(self.document)
+        words += ["compiled"] * self.compile + [self.precision] * (self.precision != "bf16")
+        return ", ".join(words + ["nondeterministic"] * self.nondeterministic)
+
+
+ON_GPUS = (
+    Case("1.3b", 4096),
+    Case("1.3b", 4096, compile=True),
+    Case("1.3b", 4096, compile=True, nondeterministic=True),
+    Case("1.3b", 4096, compile=True, precision="fp8"),
+    Case("1.3b", 16_384, "selective"),
+    Case("1.3b", 16_384, "selective", nondeterministic=True),
+    Case("1.3b", 16_384, "full"),
+    Case("1.3b", 16_384, compile=True),
+    Case("1.3b", 16_384, compile=True, document=2048),
+    Case("1.3b", 4096, precision="fp32"),
+    Case("6.7b", 16_384, "selective"),
+    Case("6.7b", 16_384, "selective", compile=True),
+    Case("6.7b", 16_384, "full"),
+    Case("33b", 16_384, "full"),
 )
-"""Model, length, recompute, compile."""
-ON_CPU: tuple[tuple[str, int, Recompute, bool], ...] = (("nano", 256, "none", False),)
+ON_CPU = (Case("nano", 256, precision="fp32"),)
 """To see that the measuring itself works."""
 
 WARM, TIMED = 2, 5
 """Steps that are not looked at, then those that are."""
 
 
+class Measured(NamedTuple):
+    """What a device did."""
+
+    peak: int
+    """Bytes allocated at most."""
+    reserved: int
+    """Bytes that the allocator held for them at most; on a CPU the same."""
+    speed: float
+    """Tokens a second on each device."""
+
+
 class Line(NamedTuple):
     """A prediction and, where the model fits, the measurement."""
 
-    name: str
+    case: Case
     foretold: plan.Line
-    gpus: int
-    measured: tuple[int, float] | None = None
-    """Bytes allocated at most, tokens a second on each GPU."""
+    found: Measured | str = "does not fit"
+    """Or why there is none."""
 
 
 class Drawn:
-    """Random tokens in place of the rows of a table: each row is one document."""
+    """Random tokens in place of the rows of a table, each cut into documents of one length."""
 
-    def __init__(self, vocabulary: int, length: int) -> None:
-        self._ids = torch.randint(0, vocabulary, (length,))
+    def __init__(self, vocabulary: int, length: int, document: int) -> None:
+        self._ids, self._document = torch.randint(0, vocabulary, (length,)), document or length
 
     def batch(self, rows: list[int], device: torch.device) -> Batch:
         length = len(self._ids)
-        labels = torch.cat([self._ids[1:], torch.tensor([IGNORED])])
-        parts = (self._ids, labels, torch.arange(length))
-        ids, labels, positions = (part.repeat(len(rows)).to(device) for part in parts)
-        ends = [length * (number + 1) for number in range(len(rows))]
-        return Batch(ids, labels, positions, ends, len(rows) * (length - 1))
+        places, labels = torch.arange(length) % self._document, self._ids.roll(-1)
+        ends = [*range(self._document, length, self._document), length]
+        labels[[end - 1 for end in ends]] = IGNORED
+        ids, labels, positions = (part.repeat(len(rows)).to(device) for part in (self._ids, labels, places))
+        all_ends = [length * number + end for number in range(len(rows)) for end in ends]
+        return Batch(ids, labels, positions, all_ends, len(rows) * length - len(all_ends))
 
 
 def kind(device: torch.device) -> str:
@@ -77,28 +119,38 @@ def kind(device: torch.device) -> str:
 def foretold(gpus: int, gpu: str | None) -> list[tuple[Plan, Line]]:
     """The lines for so many GPUs of a type, or for a CPU; before any process is joined."""
     lines = []
-    for name, length, recompute, compiled in ON_GPUS if gpu else ON_CPU:
-        precision = "bf16" if gpu else "fp32"
+    for case in ON_GPUS if gpu else ON_CPU:
         settings = Plan(
-            model=name,
-            length=length,
+            model=case.model,
+            length=case.length,
+            document=case.document,
             gpu=gpu or "H100",
             gpus=gpus,
-            compile=compiled,
-            precision=cast("Any", precision),
+            compile=case.compile,
+            nondeterministic=case.nondeterministic,
+            precision=case.precision,
         )
-        title = f"{name}, {length:,}, {recompute}{', compiled' if compiled else ''}"
         lines.append(
-            (settings, Line(title, plan.line(plan.configuration(settings), settings, recompute), gpus))
+            (settings, Line(case, plan.line(plan.configuration(settings), settings, case.recompute)))
         )
     return lines
 
 
 def measure(lines: Sequence[tuple[Plan, Line]], group: Group) -> Iterator[Line]:
-    """The same lines, run where they fit."""
+    """The same lines, run where they fit; what cannot be run says why, and the others go on."""
     for settings, line in lines:
-        fits = line.foretold.fits
-        yield line._replace(measured=_run(settings, line.foretold.recompute, group)) if fits else line
+        if not line.foretold.fits:
+            yield line
+            continue
+        log.info("measuring %s", line.case.title)
+        try:
+            yield line._replace(found=_run(settings, line.case, group))
+        except Refusal as refusal:
+            yield line._replace(found=str(refusal))
+        except torch.OutOfMemoryError:
+            if group.size > 1:
+                raise  # the others wait for this process
+            yield line._replace(found="ran out of memory")
 
 
 def begin(config: LlamaConfig, settings: Pretrain, layout: Machine, group: Group) -> Run:
@@ -108,42 +160,45 @@ def begin(config: LlamaConfig, settings: Pretrain, layout: Machine, group: Group
     return Run(trainee, optim.adamw(trainee, settings.states), settings, 10**9, group, plan.IDS)
 
 
-def _run(settings: Plan, recompute: Recompute, group: Group) -> tuple[int, float]:
-    config = plan.configuration(settings)
-    trained = Pretrain(model=settings.model, precision=settings.precision, micro_batch=settings.micro_batch)
-    run = begin(config, trained, Machine(recompute=recompute, compile=settings.compile), group)
-    rows = cast("Rows", Drawn(config.vocab_size, settings.length))
+def _run(settings: Plan, case: Case, group: Group) -> Measured:
+    config, cuda = plan.configuration(settings), group.device.type == "cuda"
+    trained = Pretrain(model=case.model, precision=case.precision, micro_batch=settings.micro_batch)
+    layout = Machine(recompute=case.recompute, compile=case.compile, nondeterministic=case.nondeterministic)
+    gc.collect()  # the run of the line before holds itself: hooks of its layers know their model
+    torch.compiler.reset()  # else lengths of the lines before would make those of this one symbols
+    # A GPU that will hold the whole model anyway draws its weights itself, many times faster.
+    with group.device if cuda and group.size == 1 else nullcontext():
+        run = begin(config, trained, layout, group)
+    rows = cast("Rows", Drawn(config.vocab_size, settings.length, case.document))
     step = list(range(2 * settings.micro_batch * group.size))  # two passes each, as the prediction has it
-    if group.device.type == "cuda":
+    if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         for _ in range(WARM):
             loop.advance(run, rows, step)
-        peak = torch.cuda.max_memory_allocated()
+        peak, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
     else:
         with footprint.Live(run.trainee.parameters()) as live:
             for _ in range(WARM):
                 loop.advance(run, rows, step)
-        peak = live.peak
+        peak = reserved = live.peak
     began = time.perf_counter()
     for _ in range(TIMED):
         tokens = loop.advance(run, rows, step).tokens  # it reads the loss, so the device has finished
-    return peak, tokens * TIMED / group.size / (time.perf_counter() - began)
+    return Measured(peak, reserved, tokens * TIMED / group.size / (time.perf_counter() - began))
 
 
-def table(lines: Sequence[Line], device: str) -> str:
-    """The lines as a table in Markdown, to be added to docs/benchmarks.md."""
-    head = ["line", "GiB foretold", "measured", "tokens/s/GPU foretold", "measured", "MFU"]
-    rows = [f"{device}, torch {torch.__version__}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+def table(lines: Iterable[Line], device: str) -> Iterator[str]:
+    """The lines as those of a table in Markdown, to be added to docs/benchmarks.md; each once it is known."""
+    head = ["line", "GiB foretold", "measured", "reserved", "tokens/s/GPU foretold", "measured", "MFU"]
+    yield f"{device}, torch {torch.__version__}\n\n| {' | '.join(head)} |\n{'|---' * len(head)}|"
+    known = not device.startswith("cpu")
     for line in lines:
-        memory, speed = f"{line.foretold.need.peak / GIB:.2f}", f"{line.foretold.speed:,.0f}"
-        if line.measured is None:
-            rows.append(f"| {line.name} | {memory} | does not fit | {speed} | | |")
-            continue
-        peak, rate = line.measured
-        known = device.startswith("cpu")
-        mfu = "" if known else f"{line.foretold.mfu * rate / line.foretold.speed:.0%}"
-        rows.append(
-            f"| {line.name} | {memory} | {peak / GIB:.2f} | {'' if known else speed} | {rate:,.0f} | {mfu} |"
-        )
-    return "\n".join(rows)
+        memory = f"{line.foretold.need.peak / GIB:.2f}"
+        speed = f"{line.foretold.speed:,.0f}" if known else ""
+        cells = [line.case.title, memory, str(line.found), "", speed, "", ""]
+        if isinstance(line.found, Measured):
+            cells[2:4] = f"{line.found.peak / GIB:.2f}", f"{line.found.reserved / GIB:.2f}"
+            cells[5] = f"{line.found.speed:,.0f}"
+            cells[6] = f"{line.foretold.mfu * line.found.speed / line.foretold.speed:.0%}" if known else ""
+        yield f"| {' | '.join(cells)} |"

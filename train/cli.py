@@ -222,10 +222,10 @@ def check_gpu(*, cpu: bool = False) -> None:
     gpu = None if cpu else check.kind(torch.device("cuda"))
     lines = check.foretold(int(os.environ.get("WORLD_SIZE", 1)), gpu)
     with shard.joined() as group:
-        found = list(check.measure(lines, group))
-        if group.rank == 0:
-            device = f"{group.size} x {torch.cuda.get_device_name()}" if gpu else "cpu"
-            print(check.table(found, device))
+        device = f"{group.size} x {torch.cuda.get_device_name()}" if gpu else "cpu"
+        for row in check.table(check.measure(lines, group), device):
+            if group.rank == 0:
+                print(row, flush=True)
 
 
 def _train(

@@ -8,6 +8,7 @@ from typing import Literal
 from cyclopts import Parameter
 
 Recompute = Literal["none", "selective", "full"]
+Precision = Literal["bf16", "fp32", "fp8", "int8"]
 
 
 @Parameter(name="*")
@@ -105,7 +106,7 @@ class Pretrain:
     rope_factor: float | None = None
     """Linear scaling of positions: none, or as in the model to start from; 4 in the paper's long-context
     phase (3.6)."""
-    precision: Literal["bf16", "fp32", "fp8", "int8"] = "bf16"
+    precision: Precision = "bf16"
     """Arithmetic of the layers' products, all else being bf16, or fp32; weights and gradients are fp32."""
     states: Literal["fp32", "8bit"] = "fp32"
     """How the optimizer keeps its moments: 8 bytes a parameter, or a little more than 2 (torchao)."""
@@ -156,6 +157,9 @@ class Machine:
     """Compile each layer with torch.compile: the first step takes a minute, the others less time on a GPU."""
     replicas: int = 1
     """Groups of processes that each hold the whole model, so that shards stay inside a node (HSDP)."""
+    nondeterministic: bool = False
+    """On a GPU, let attention's backward pass add up in whatever order it ends: faster where documents are
+    long, and neither a run nor one that goes on after a kill has the same bits twice."""
 
 
 @Parameter(name="*")
@@ -217,11 +221,13 @@ class Plan:
     """GiB of each, where that is not what its type usually has (A100 with 40 GB: 39.4)."""
     replicas: int = 1
     """Groups of GPUs that each hold the whole model, as in ``train pretrain``."""
-    precision: Literal["bf16", "fp32", "fp8", "int8"] = "bf16"
+    precision: Precision = "bf16"
     """Arithmetic, as in ``train pretrain``."""
     states: Literal["fp32", "8bit"] = "fp32"
     """Optimizer states, as in ``train pretrain``."""
     compile: bool = False
     """Layers compiled, as in ``train pretrain``."""
+    nondeterministic: bool = False
+    """Attention adds up in any order, as in ``train pretrain``."""
     price: float = 2.0
     """Dollars for an hour of a GPU; DeepSeek-V3's report reckons with 2."""

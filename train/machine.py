@@ -6,6 +6,7 @@ None of this changes what is learned by more than rounding, so a run may go on w
 from __future__ import annotations
 
 import logging
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,8 @@ PRODUCTS = {
 
 def prepare(trainee: Trainee, settings: Pretrain, machine: Machine, group: Group) -> None:
     """Quantise, checkpoint, compile and shard ``trainee``, in place, for its first forward pass."""
+    if group.device.type == "cuda":
+        _repeat(not machine.nondeterministic)
     if settings.precision in ("fp8", "int8"):
         quantise.linears(trainee, settings.precision, group.device)
     for layer in trainee.llama.model.layers:
@@ -48,6 +51,19 @@ def prepare(trainee: Trainee, settings: Pretrain, machine: Machine, group: Group
         trainee.to(
             group.device
         )  # what sharding has not moved yet, layer by layer: no GPU ever holds it whole
+
+
+def _repeat(bits: bool) -> None:
+    """Have CUDA's kernels give the same ``bits`` each time, or not.
+
+    Only torch's strict mode has flash attention's backward pass add up in one order: with ``warn_only`` it
+    does as it likes.
+    """
+    # Read by cuBLAS when it is first used; without it, strict mode refuses every matrix product.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Else every new tensor is filled first: that finds bugs, and costs a pass over memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(bits)
 
 
 def recompute(layer: nn.Module, machine: Machine) -> None:

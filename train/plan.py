@@ -2,7 +2,8 @@
 
 Memory comes from ``train.footprint``.  Time is arithmetic over how fast arithmetic is done: a GPU reaches
 a share of its peak in matrix products and a smaller one in attention.  Both shares were fitted to five
-published runs (tests/unit/train/test_plan.py); each lies within ``BAND`` of what is computed here.  Moving
+published runs (tests/unit/train/test_plan.py); those, and what was measured on an H100 and an H200 since, lie
+within ``BAND`` of what is computed here, where a pass has at least ``FULL`` tokens.  Moving
 weights between GPUs overlaps with that and counts only where it takes longer.
 """
 
@@ -29,18 +30,20 @@ class Gpu(NamedTuple):
     """GiB that a process can have."""
     link: float
     """Bytes a second to its neighbours in a node."""
+    single: float
+    """FLOPs a second in fp32: torch does not use TF32 unless told to, and is not told to here."""
 
 
 GPUS = {
-    "A100": Gpu(79.1, 300e9),
-    "A800": Gpu(79.1, 200e9),
-    "H100 PCIe": Gpu(79.1, 64e9),
-    "H100": Gpu(79.1, 450e9),
-    "H800": Gpu(79.1, 200e9),
-    "H200": Gpu(139.8, 450e9),
-    "B200": Gpu(178.0, 900e9),
-    "L40S": Gpu(44.4, 32e9),
-    "4090": Gpu(23.6, 32e9),
+    "A100": Gpu(79.1, 300e9, 19.5e12),
+    "A800": Gpu(79.1, 200e9, 19.5e12),
+    "H100 PCIe": Gpu(79.1, 64e9, 51e12),
+    "H100": Gpu(79.1, 450e9, 67e12),
+    "H800": Gpu(79.1, 200e9, 67e12),
+    "H200": Gpu(139.8, 450e9, 67e12),
+    "B200": Gpu(178.0, 900e9, 75e12),
+    "L40S": Gpu(44.4, 32e9, 91.6e12),
+    "4090": Gpu(23.6, 32e9, 82.6e12),
 }
 NODE = 8
 """GPUs whose links are fast; beyond, each has a network card of 400 Gb/s."""
@@ -52,10 +55,13 @@ EAGER, COMPILED = 0.41, 0.48
 """Share of the peak in matrix products, with all that lies between them."""
 QUICKER = {"fp8": 1.33}
 """How much faster products are than in bf16; of int8 nobody published such a figure, so no gain counts."""
-ATTENTION = 0.35
-"""The same for variable-length flash attention, forward and backward."""
-BAND = (0.7, 1.4)
-"""Measured speed over predicted, lowest and highest among the published runs."""
+ATTENTION, REPEATED = 0.35, 0.20
+"""The same for variable-length flash attention, forward and backward; and where it adds up in one order, as
+measured on an H100 at 16,384 tokens (docs/benchmarks.md)."""
+BAND = (0.65, 1.4)
+"""Measured speed over predicted, lowest and highest among the published runs and ours."""
+FULL = 16_384
+"""Tokens of a pass from which on a fast GPU is busy: with fewer it waits for its kernels to be launched."""
 
 VOCABULARY = 32_022
 IDS = model.SpecialIds(32013, 32014, 32018)
@@ -111,7 +117,8 @@ def tokens_a_second(config: LlamaConfig, settings: Plan, recompute: Recompute) -
     attention = _flops(config, settings) - linear
     again = 4 / 3 if recompute == "full" else 1.0  # one forward pass more, where three passes' worth was due
     share = (COMPILED if settings.compile else EAGER) * QUICKER.get(settings.precision, 1.0)
-    per_token = again * (linear / share + attention / ATTENTION) / _peak(settings)
+    attending = ATTENTION if settings.nondeterministic else REPEATED
+    per_token = again * (linear / share + attention / attending) / _peak(settings)
     return tokens / max(per_token * tokens, traffic(config, settings))
 
 
@@ -178,7 +185,13 @@ def verdict(found: list[Line], settings: Plan) -> str:
     """Which line to take, or what to change."""
     fitting = [line for line in found if line.fits]
     if fitting:
-        return f"Take --recompute {fitting[0].recompute}: the least recomputation that fits."
+        said = f"Take --recompute {fitting[0].recompute}: the least recomputation that fits."
+        if (tokens := settings.length * settings.micro_batch) < FULL:
+            said += (
+                f"\nPasses of {tokens:,} tokens leave a fast GPU waiting, and the speeds are too high: with "
+                f"--micro-batch {-(-FULL // settings.length)} they are within reach, if it still fits."
+            )
+        return said
     ways = "\n".join(f"  {way}" for way in ways_out(found[-1], settings))
     return f"It does not fit {settings.gpus} x {settings.gpu}. Ways out:\n{ways or '  a smaller model'}"
 
@@ -214,8 +227,8 @@ def _flops(config: LlamaConfig, settings: Plan) -> float:
 
 
 def _peak(settings: Plan) -> float:
-    """FLOPs a second; fp32 products are done in TF32, at half the rate of bf16."""
-    return flops.PEAKS[settings.gpu] / (2 if settings.precision == "fp32" else 1)
+    """FLOPs a second."""
+    return GPUS[settings.gpu].single if settings.precision == "fp32" else flops.PEAKS[settings.gpu]
 
 
 def _check(settings: Plan) -> None:

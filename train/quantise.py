@@ -18,6 +18,9 @@ from train.model import Trainee
 
 T = TypeVar("T")
 
+FP8_MULTIPLE = 16
+"""All sizes of an 8-bit product on a GPU are multiples of it; the backward pass sums over tokens."""
+
 
 def linears(trainee: Trainee, kind: Literal["fp8", "int8"], device: torch.device) -> None:
     """Let the layers' products be done in 8 bits, in place, before the model is sharded."""
@@ -25,6 +28,15 @@ def linears(trainee: Trainee, kind: Literal["fp8", "int8"], device: torch.device
         _installed(lambda: _fp8(trainee, device))
     else:
         _installed(lambda: _int8(trainee))
+
+
+def check(tokens: int, device: torch.device) -> None:
+    """Refuse passes of so many tokens that the 8-bit products of ``device`` cannot be had."""
+    if tokens % FP8_MULTIPLE and _able(device):
+        raise Refusal(
+            f"fp8 multiplies {FP8_MULTIPLE} numbers at a time, and {tokens:,} tokens go through the model: "
+            "give a length and a micro_batch whose product it divides."
+        )
 
 
 def adamw(groups: list[dict[str, Any]], **given: Any) -> torch.optim.Optimizer:
@@ -57,8 +69,11 @@ def _fp8(trainee: Trainee, device: torch.device) -> None:
     from torchao.float8 import Float8LinearConfig, convert_to_float8_training
 
     # Emulated: rounded to 8 bits and multiplied in fp32, where the device has no such instructions.
-    able = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
-    convert_to_float8_training(trainee.llama.model, config=Float8LinearConfig(emulate=not able))
+    convert_to_float8_training(trainee.llama.model, config=Float8LinearConfig(emulate=not _able(device)))
+
+
+def _able(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
 def _int8(trainee: Trainee) -> None:

@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 
 import corpus
 from corpus import Refusal
-from train import checkpoint, flops, lora, machine, model, optim, parent, template, tokenizer
+from train import checkpoint, flops, lora, machine, model, optim, parent, quantise, template, tokenizer
 from train.batches import Batch
 from train.config import Machine, Pretrain
 from train.parent import Parent
@@ -102,6 +102,8 @@ def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = 
     """
     _check(settings)
     length = sources.length()
+    if settings.precision == "fp8":
+        quantise.check(length * settings.micro_batch, group.device)
     loaded = tokenizer.load(sources.words.path)
     form = sources.template()
     ends = template.EOT if form else tokenizer.EOS

@@ -79,7 +79,8 @@ def joined(replicas: int = 1) -> Iterator[Group]:
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
-    backend, bound = ("nccl", device) if cuda else ("gloo", None)
+    # gloo beside nccl: checkpoints are written from the processor's memory, and refused without it.
+    backend, bound = ("cpu:gloo,cuda:nccl", device) if cuda else ("gloo", None)
     if size == 1:
         dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, device_id=bound)
     else:
