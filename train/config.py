@@ -48,6 +48,9 @@ class Pack:
     """Tokens to pack at most, and a tenth as many to hold out; documents go by hash. 0: all of them."""
     window: int = 100_000
     """Pieces that are packed together by best fit, after a shuffle by hash."""
+    fill: float = 0.999
+    """Share of a row that tokens take at least, on average: where best fit leaves more empty, left-to-right
+    pieces are cut to fill it. 0: what fits into a row is never cut."""
     seed: int = 0
     """Another seed draws other FIM cuts, another order and other held-out repos."""
 

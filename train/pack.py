@@ -24,6 +24,7 @@ from corpus import Refusal
 from schemas import SCHEMAS
 from train import fim, pieces, tokenizer
 from train.config import Pack
+from train.filling import Texts
 from train.placement import candidates, hold_out, plan
 
 log = logging.getLogger(__name__)
@@ -80,14 +81,15 @@ def write(
     wanted = candidates(sizes.filter(_of_kind(settings)), held_out, settings)
     cut = _tokenised(out, inputs, settings, wanted, workers)
     rows = cut.scan("pieces").collect()
-    placed = plan(rows, held_out, settings)
+    loaded = tokenizer.load(words.path)
+    arrays = {Path(shard.name).stem: np.load(cut.file(shard), mmap_mode="r") for shard in cut.shards()}
+    texts = Texts(arrays, *tokenizer.characters(loaded))
+    placed = plan(rows, held_out, settings, texts)
     if placed.filter(split="train").is_empty():
         raise Refusal(
             f"no document of {src.path} is left to train on: look at kind, max_tokens and min_tokens."
         )
-    loaded = tokenizer.load(words.path)
     lengths = tokenizer.byte_lengths(loaded)
-    arrays = {Path(shard.name).stem: np.load(cut.file(shard), mmap_mode="r") for shard in cut.shards()}
     write_rows(out, arrays, placed, settings.length, loaded)
     rejected = _rejects(out, cut, src, placed, settings)
     documents = placed["document"].n_unique()
@@ -109,7 +111,7 @@ def facts(placed: pl.DataFrame, settings: Pack) -> dict[str, Any]:
             "sequences": sequences,
             "tokens": tokens,
             "documents": part["document"].n_unique(),
-            "split_documents": part.filter(pl.col("number") > 0)["document"].n_unique(),
+            "split_documents": part.group_by("document").len().filter(pl.col("len") > 1).height,
             "fill": round(tokens / max(1, sequences * (settings.length + 1)), 5),
             "fim_share": round(part.filter(pl.col("mode") != "text")["tokens"].sum() / max(1, tokens), 4),
             "node_share": round(part.filter("node")["tokens"].sum() / max(1, tokens), 4),
@@ -232,7 +234,7 @@ def write_rows(
         answers: Which of these tokens are predicted; without, all are.
     """
     kind = np.uint16 if words.get_vocab_size() <= 1 << 16 else np.uint32
-    padding = tokenizer.special(words, tokenizer.PAD)
+    padding, bos = (tokenizer.special(words, name) for name in (tokenizer.PAD, tokenizer.BOS))
     numbered = placed.with_columns(number=pl.col("sequence") // SEQUENCES_PER_SHARD)
     for (split, number), part in numbered.group_by("split", "number", maintain_order=True):
         assert isinstance(number, int)
@@ -242,11 +244,11 @@ def write_rows(
         first = number * SEQUENCES_PER_SHARD
         spans = part.with_columns(end=(pl.col("start") + pl.col("tokens")).cast(pl.Int32))
         contents: dict[str, corpus.Content] = {
-            "": _filled(arrays, part, first, length, padding, kind),
+            "": _filled(arrays, part, first, length, (padding, bos), kind),
             "spans": spans.select(SCHEMAS["spans"].names),
         }
         if answers is not None:
-            contents["answers"] = _filled(answers, part, first, length, 0, np.bool_)
+            contents["answers"] = _filled(answers, part, first, length, (0, 0), np.bool_)
         out.write(unit, contents, went_out=0)
 
 
@@ -255,14 +257,21 @@ def _filled(
     placed: pl.DataFrame,
     first: int,
     length: int,
-    padding: int,
+    added: tuple[int, int],
     kind: type[np.generic],
 ) -> np.ndarray:
-    """(rows, length + 1) with every piece in its place; the first row is number ``first``."""
+    """(rows, length + 1) with every piece in its place; the first row is number ``first``.
+
+    Args:
+        added: What stands where no piece does, and what before a part that begins anew.
+    """
+    padding, opening = added
     rows = np.full((placed["sequence"].n_unique(), length + 1), padding, kind)
-    wanted = placed.select("shard", "sequence", "start", "offset", "tokens").iter_rows()
-    for shard, sequence, start, offset, count in wanted:
-        rows[sequence - first, start : start + count] = arrays[shard][offset : offset + count]
+    wanted = placed.select("shard", "sequence", "start", "offset", "tokens", "again").iter_rows()
+    for shard, sequence, start, offset, count, again in wanted:
+        row = rows[sequence - first, start : start + count]
+        row[again:] = arrays[shard][offset : offset + count - again]
+        row[:again] = opening
     return rows
 
 

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from train import filling
 from train.config import Pack
+from train.filling import Texts
 
 BYTES_PER_TOKEN = 4
 """About what BPE reaches on code; where it reaches more, a little of the budget stays unused."""
@@ -44,16 +46,20 @@ def candidates(documents: pl.DataFrame, held_out: Sequence[str], settings: Pack)
     return frozenset(chosen)
 
 
-def plan(rows: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> pl.DataFrame:
+def plan(
+    rows: pl.DataFrame, held_out: Sequence[str], settings: Pack, texts: Texts | None = None
+) -> pl.DataFrame:
     """The pieces that are packed, with their place, in the order of the rows.
 
     Args:
         rows: One row per piece: ``document``, ``repo``, ``number`` in the document, ``tokens`` (a count).
         held_out: The repos of the validation split.
+        texts: Their tokens; without, no piece is cut to fill a row.
 
     Returns:
-        The rows given, less those of documents that the budget leaves out, with ``split``, ``sequence``
-        and ``start`` (where the piece stands) and ``token`` (how many of the document's come before it).
+        The rows given, less those of documents that the budget leaves out and with those that were cut in
+        parts, with ``split``, ``sequence`` and ``start`` (where the piece stands), ``token`` (how many of the
+        document's come before it) and ``again`` (``train.filling``).
     """
     before = pl.col("tokens").cum_sum() - pl.col("tokens")
     opens = pl.col("document").ne_missing(pl.col("document").shift())
@@ -65,7 +71,7 @@ def plan(rows: pl.DataFrame, held_out: Sequence[str], settings: Pack) -> pl.Data
         rows = pl.concat(
             [_affordable(side, budget, settings) for side, budget in _sides(rows, held_out, settings)]
         )
-    return pl.concat([place(rows.filter(split=split), settings) for split in ("train", "valid")])
+    return pl.concat([place(rows.filter(split=split), settings, texts) for split in ("train", "valid")])
 
 
 def hold_out(repos: Sequence[str], settings: Pack) -> list[str]:
@@ -77,18 +83,28 @@ def hold_out(repos: Sequence[str], settings: Pack) -> list[str]:
     return (below or [ranked[0][1]])[: len(repos) - 1]
 
 
-def place(rows: pl.DataFrame, settings: Pack) -> pl.DataFrame:
+def place(rows: pl.DataFrame, settings: Pack, texts: Texts | None = None) -> pl.DataFrame:
     """Shuffle pieces by hash, then pack them by best fit, window by window."""
+    capacity = settings.length + 1
     pieces = rows.select(pl.format("{}:{}", "document", "number")).to_series()
     ranks = pl.Series("rank", [_hash(settings.seed, "piece", piece) for piece in pieces], pl.UInt64)
     rows = rows.with_columns(ranks).sort("rank", "document", "number").drop("rank")
-    base = 0
-    windows = [pl.DataFrame(schema={"sequence": pl.Int64, "start": pl.Int32})]
+    base, windows = 0, []
     for window in rows.iter_slices(settings.window):
-        places = np.array(best_fit(window["tokens"].to_numpy(), settings.length + 1))
-        windows.append(pl.DataFrame({"sequence": base + places[0], "start": places[1].astype(np.int32)}))
-        base += int(places[0].max()) + 1
-    return rows.hstack(pl.concat(windows)).sort("sequence", "start")
+        places = np.array(best_fit(window["tokens"].to_numpy(), capacity))
+        placed = window.with_columns(
+            sequence=pl.Series(places[0], dtype=pl.Int64),
+            start=pl.Series(places[1], dtype=pl.Int32),
+            again=pl.lit(False),
+        )
+        if texts is not None:
+            placed = filling.fill(placed, capacity, texts, settings.fill)
+        windows.append(placed.with_columns(pl.col("sequence") + base))
+        base += int(placed["sequence"].max()) + 1  # type: ignore[arg-type]
+    empty = rows.clear().with_columns(
+        sequence=pl.lit(0, pl.Int64), start=pl.lit(0, pl.Int32), again=pl.lit(False)
+    )
+    return pl.concat([empty, *windows]).sort("sequence", "start")
 
 
 def best_fit(lengths: np.ndarray, capacity: int) -> tuple[list[int], list[int]]:

@@ -33,6 +33,12 @@ PIECES = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+")
 """What BPE never merges across, as llama.cpp carries it for "deepseek-coder"; digits stand alone."""
 
 
+DIRECT = {*range(33, 127), *range(161, 173), *range(174, 256)}
+"""Bytes that byte-level BPE spells as the character of that number; the others as those from 256 on."""
+_OTHERS = [byte for byte in range(256) if byte not in DIRECT]
+WITHIN = frozenset(chr(byte if byte in DIRECT else 256 + _OTHERS.index(byte)) for byte in range(0x80, 0xC0))
+"""Letters for the bytes that go on with a character of UTF-8."""
+
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 """What a tokenizer's table holds; the last two may be missing in other people's."""
 
@@ -192,6 +198,18 @@ def byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
         # DeepSeek's tokenizer has thirteen characters outside of BPE, spelled as themselves.
         lengths[token] = 0 if added.special else len(added.content.encode())
     return lengths
+
+
+def characters(tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """How many characters begin in each id, (ids,) uint16; whether it begins with one, (ids,) bool."""
+    counts = np.zeros(tokenizer.get_vocab_size(), np.uint16)
+    opens = np.zeros(len(counts), np.bool_)
+    for text, token in tokenizer.get_vocab().items():
+        begins = [letter not in WITHIN for letter in text]
+        counts[token], opens[token] = sum(begins), begins[0]
+    for token, added in tokenizer.get_added_tokens_decoder().items():
+        counts[token], opens[token] = 0 if added.special else len(added.content), True
+    return counts, opens
 
 
 def _rank(seed: int, key: str) -> bytes:
