@@ -3,9 +3,9 @@
 Best fit keeps whole what fits into a row.  Where most documents take more than half of one (DeepSeek's cap
 of 32 KB against rows of 16,384 tokens) it leaves several percent of all places empty, and a step costs
 the same.  So rows of left-to-right text are taken apart, the emptiest first, and their pieces poured into
-the rooms of the other rows, first of those that cannot be taken apart, the largest first, which cuts the
-fewest.  Each part begins with BOS, as a piece
-does.  Pieces that were arranged for fill-in-the-middle stay whole.
+the rooms of the other rows: first of those that cannot be taken apart, and the largest first, which cuts
+the fewest.  Each part begins with BOS, as a piece does.  Pieces that were arranged for fill-in-the-middle
+stay whole.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def fill(placed: pl.DataFrame, capacity: int, texts: Texts, share: float) -> pl.
     rooms = _Rooms(free, text, capacity)
     sparse = rows.filter("text").sort(["free", "sequence"], descending=[True, False])["sequence"]
     pieces = _by_row(placed, sparse)
-    gone, made = set(), list[dict[str, Any]]()
+    gone: set[int] = set()
+    made: list[dict[str, Any]] = []
     for sequence in sparse:
         if rooms.empty <= (1 - share) * rooms.rows * capacity:
             break

@@ -76,6 +76,8 @@ def write(
         raise Refusal(f"--length {settings.length} is too short: give at least {SHORTEST}.")
     if settings.window < 1:
         raise Refusal(f"--window is {settings.window}: give at least 1.")
+    if not 0 <= settings.fill <= 1:
+        raise Refusal(f"--fill is {settings.fill}: give a share from 0 to 1.")
     sizes = src.scan().select("id", "repo", "bytes", "language").collect()
     held_out = hold_out(sorted(sizes["repo"].unique()), settings)
     wanted = candidates(sizes.filter(_of_kind(settings)), held_out, settings)

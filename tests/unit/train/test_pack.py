@@ -114,6 +114,8 @@ def test_rows_too_short_for_a_piece_are_refused(
         cli.pack(documents.path, words.path, tmp_path / "short", settings=replace(PACK, length=8))
     with pytest.raises(Refusal, match="--window is 0"):
         cli.pack(documents.path, words.path, tmp_path / "none", settings=replace(PACK, window=0))
+    with pytest.raises(Refusal, match=r"--fill is 99\.9: give a share from 0 to 1"):
+        cli.pack(documents.path, words.path, tmp_path / "none", settings=replace(PACK, fill=99.9))
 
 
 def test_the_reader_knows_how_many_rows_there_are(tokens: corpus.Table, rows: Rows) -> None:
