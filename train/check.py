@@ -87,7 +87,7 @@ class Line(NamedTuple):
 
     case: Case
     foretold: plan.Line
-    found: Measured | str = "does not fit"
+    measured: Measured | str = "does not fit"
     """Or why there is none."""
 
 
@@ -144,13 +144,13 @@ def measure(lines: Sequence[tuple[Plan, Line]], group: Group) -> Iterator[Line]:
             continue
         log.info("measuring %s", line.case.title)
         try:
-            yield line._replace(found=_run(settings, line.case, group))
+            yield line._replace(measured=_run(settings, line.case, group))
         except Refusal as refusal:
-            yield line._replace(found=str(refusal))
+            yield line._replace(measured=str(refusal))
         except torch.OutOfMemoryError:
             if group.size > 1:
                 raise  # the others wait for this process
-            yield line._replace(found="ran out of memory")
+            yield line._replace(measured="ran out of memory")
 
 
 def begin(config: LlamaConfig, settings: Pretrain, layout: Machine, group: Group) -> Run:
@@ -196,9 +196,9 @@ def table(lines: Iterable[Line], device: str) -> Iterator[str]:
     for line in lines:
         memory = f"{line.foretold.need.peak / GIB:.2f}"
         speed = f"{line.foretold.speed:,.0f}" if known else ""
-        cells = [line.case.title, memory, str(line.found), "", speed, "", ""]
-        if isinstance(line.found, Measured):
-            cells[2:4] = f"{line.found.peak / GIB:.2f}", f"{line.found.reserved / GIB:.2f}"
-            cells[5] = f"{line.found.speed:,.0f}"
-            cells[6] = f"{line.foretold.mfu * line.found.speed / line.foretold.speed:.0%}" if known else ""
+        cells = [line.case.title, memory, str(line.measured), "", speed, "", ""]
+        if isinstance(line.measured, Measured):
+            cells[2:4] = f"{line.measured.peak / GIB:.2f}", f"{line.measured.reserved / GIB:.2f}"
+            cells[5] = f"{line.measured.speed:,.0f}"
+            cells[6] = f"{line.foretold.mfu * line.measured.speed / line.foretold.speed:.0%}" if known else ""
         yield f"| {' | '.join(cells)} |"

@@ -72,7 +72,7 @@ def fill(placed: pl.DataFrame, capacity: int, texts: Texts, share: float) -> pl.
             continue
         gone.add(sequence)
         for piece in pieces[sequence]:
-            made += _poured(piece, rooms, capacity, texts)
+            made += _poured(piece, rooms, texts)
     kept = placed.filter(~pl.col("sequence").is_in(sorted(gone)))
     filled = pl.concat([kept, pl.DataFrame(made, schema=placed.schema)])
     return filled.with_columns(sequence=pl.col("sequence").rank("dense").cast(pl.Int64) - 1)
@@ -90,10 +90,6 @@ class _Rooms:
         self._usable = sum(-room for _, room, _ in self._first)
         self.rows, self.empty = len(free), int(free.sum())
 
-    def start(self, row: int) -> int:
-        """Where the room of a row begins."""
-        return int(self._capacity - self._free[row])
-
     def without(self, row: int, wanted: int) -> bool:
         """Take a row away to pour it elsewhere, if the rooms of the others are enough for ``wanted``."""
         room = self._free[row]
@@ -104,17 +100,17 @@ class _Rooms:
         self.rows, self.empty = self.rows - 1, self.empty - room
         return True
 
-    def take(self) -> int:
-        """The row to fill next; a new one where none has room."""
+    def take(self) -> tuple[int, int, int]:
+        """The row to fill next, a new one where none has room; where its room begins, and how large it is."""
         while self._first:
             _, room, row = heapq.heappop(self._first)
             if self._free[row] == -room:
                 self._usable += room
-                return row
+                return row, self._capacity + room, -room
         self._free.append(self._capacity)
         self._apart.append(False)
         self.rows, self.empty = self.rows + 1, self.empty + self._capacity
-        return len(self._free) - 1
+        return len(self._free) - 1, 0, self._capacity
 
     def put(self, row: int, used: int) -> None:
         """Back with ``used`` tokens less; what is too small stays empty."""
@@ -126,13 +122,13 @@ class _Rooms:
             self._usable += self._free[row]
 
 
-def _poured(piece: dict[str, Any], rooms: _Rooms, capacity: int, texts: Texts) -> Iterator[dict[str, Any]]:
+def _poured(piece: dict[str, Any], rooms: _Rooms, texts: Texts) -> Iterator[dict[str, Any]]:
     """The parts of a piece, each in a room."""
     shard, offset, count = piece["shard"], piece["offset"], piece["tokens"]
     done, character = 0, piece["text_start"]
     while done < count:
-        row = rooms.take()
-        room, again, end = capacity - rooms.start(row), done > 0, count
+        row, start, room = rooms.take()
+        again, end = done > 0, count
         if count - done + again > room:
             # What is left is no crumb either, unless the piece itself is one.
             most = min(done + room - again, max(count - SHORTEST, done + SHORTEST // 2))
@@ -151,7 +147,7 @@ def _poured(piece: dict[str, Any], rooms: _Rooms, capacity: int, texts: Texts) -
             "tokens": used,
             "token": piece["token"] + done,
             "sequence": row,
-            "start": rooms.start(row),
+            "start": start,
             "again": again,
         }
         rooms.put(row, used)

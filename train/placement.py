@@ -100,7 +100,7 @@ def place(rows: pl.DataFrame, settings: Pack, texts: Texts | None = None) -> pl.
         if texts is not None:
             placed = filling.fill(placed, capacity, texts, settings.fill)
         windows.append(placed.with_columns(pl.col("sequence") + base))
-        base += int(placed["sequence"].max()) + 1  # type: ignore[arg-type]
+        base += placed["sequence"].n_unique()
     empty = rows.clear().with_columns(
         sequence=pl.lit(0, pl.Int64), start=pl.lit(0, pl.Int32), again=pl.lit(False)
     )

@@ -30,7 +30,7 @@ def linears(trainee: Trainee, kind: Literal["fp8", "int8"], device: torch.device
         _installed(lambda: _int8(trainee))
 
 
-def check(tokens: int, device: torch.device) -> None:
+def refuse_tokens(tokens: int, device: torch.device) -> None:
     """Refuse passes of so many tokens that the 8-bit products of ``device`` cannot be had."""
     if tokens % FP8_MULTIPLE and _able(device):
         raise Refusal(

@@ -103,7 +103,7 @@ def start(sources: Sources, settings: Pretrain, group: Group, layout: Machine = 
     _check(settings)
     length = sources.length()
     if settings.precision == "fp8":
-        quantise.check(length * settings.micro_batch, group.device)
+        quantise.refuse_tokens(length * settings.micro_batch, group.device)
     loaded = tokenizer.load(sources.words.path)
     form = sources.template()
     ends = template.EOT if form else tokenizer.EOS

@@ -11,13 +11,16 @@ The model has the width of the paper's 1.3B and as many layers as leave room for
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import torch
+from train_peers import LR, packed_step
 from transformers import LlamaForCausalLM
 
 from train import check, loop, plan, shard
@@ -28,32 +31,6 @@ from train.footprint import GIB
 CASES = ((4096, 8), (16_384, 32), (16_384, 1))
 """Tokens of a row, documents in it."""
 WAYS = ("sdpa", "flex_attention")
-LR = 1e-4
-
-
-def hugging_face(
-    config: Any, attention: str, rows: check.Drawn, device: torch.device
-) -> Callable[[], object]:
-    with device:
-        other = LlamaForCausalLM(config)
-    other.set_attn_implementation(attention)
-    optimizer = torch.optim.AdamW(other.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-
-    def step() -> None:
-        held = rows.batch([0], device)
-        with torch.autocast("cuda", torch.bfloat16):
-            # Labels are shifted already; without a mask and a cache the pieces are found by their positions.
-            lost = other(
-                input_ids=held.ids_T[None], position_ids=held.positions_T[None], use_cache=False,
-                labels=held.ids_T[None], shift_labels=held.labels_T[None],
-            ).loss  # fmt: skip
-        lost.backward()
-        torch.nn.utils.clip_grad_norm_(other.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        lost.item()
-
-    return step
 
 
 def clock(step: Callable[[], object]) -> tuple[float, int]:
@@ -71,14 +48,19 @@ def line(tokens: int, documents: int, way: str, layers: int, pairs: int) -> str:
     config.num_hidden_layers = layers
     rows = check.Drawn(config.vocab_size, tokens, tokens // documents)
     name = f"| {tokens:,} tokens, documents of {tokens // documents:,} | {way} "
+    gc.collect()  # the models of the line before
     torch.compiler.reset()
     with shard.joined() as group:
         with group.device:
             run = check.begin(config, Pretrain(lr=LR, warmup_steps=0, schedule="constant"), Machine(), group)
         before = torch.cuda.memory_allocated()
-        theirs = hugging_face(config, way, rows, group.device)
+        with group.device:
+            other = LlamaForCausalLM(config)
+        other.set_attn_implementation(way)
+        batch = partial(rows.batch, [0], group.device)
+        theirs = packed_step(other, batch, torch.autocast("cuda", torch.bfloat16))
         after = torch.cuda.memory_allocated()
-        ours = lambda: loop.advance(run, cast("Rows", rows), [0])  # noqa: E731
+        ours = partial(loop.advance, run, cast("Rows", rows), [0])
         found = []
         try:
             for number in range(pairs + 2):
@@ -87,12 +69,12 @@ def line(tokens: int, documents: int, way: str, layers: int, pairs: int) -> str:
         except Exception as error:  # a rival that cannot is told, and the others go on
             return f"{name}| {type(error).__name__}: {str(error).splitlines()[0][:80]} | | |"
     ratios = [theirs / mine for (mine, _), (theirs, _) in found[2:]]
-    mine, other = (statistics.median(each[which][0] for each in found[2:]) for which in (0, 1))
+    mine, peer = (statistics.median(each[which][0] for each in found[2:]) for which in (0, 1))
     peaks = [max(each[which][1] for each in found[2:]) for which in (0, 1)]
     held = (peaks[0] - (after - before)) / GIB, (peaks[1] - before) / GIB
     return (
         f"{name}| {statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f}) | "
-        f"{mine * 1e3:,.0f} and {other * 1e3:,.0f} ms | {held[0]:.1f} and {held[1]:.1f} GiB |"
+        f"{mine * 1e3:,.0f} and {peer * 1e3:,.0f} ms | {held[0]:.1f} and {held[1]:.1f} GiB |"
     )
 
 

@@ -27,13 +27,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import torch
-from train_peers import LR, llama
+from train_peers import LR, llama, packed_step
 from transformers import LlamaConfig
 
 import corpus
 from train import check, cli, footprint, journal, loop, loss, placement
 from train import tokenizer as words
-from train.batches import Batch, Rows
+from train.batches import Rows
 from train.config import Machine, Pack, Pretrain, Tokenizer
 from train.pieces import Encoder
 from train.run import Run
@@ -56,18 +56,9 @@ class Result(NamedTuple):
     met: bool | None
 
 
-class Feed:
-    """Stands in for ``Rows``: one batch, given."""
-
-    def __init__(self, lengths: list[int]) -> None:
-        self.ids = torch.randint(0, SHAPE["vocab_size"], (sum(lengths),))
-        labels, positions = self.ids.roll(-1), torch.cat([torch.arange(length) for length in lengths])
-        ends = list(itertools.accumulate(lengths))
-        labels[[end - 1 for end in ends]] = -100
-        self.held = Batch(self.ids, labels, positions, ends, len(labels) - len(ends))
-
-    def batch(self, rows: list[int], device: torch.device) -> Batch:
-        return self.held
+def feed(tokens: int, documents: int = 1) -> check.Drawn:
+    """In place of ``Rows``: random tokens of so many documents."""
+    return check.Drawn(SHAPE["vocab_size"], tokens, tokens // documents)
 
 
 def ours(length: int) -> Run:
@@ -103,42 +94,26 @@ def spread(ratios: list[float]) -> str:
 
 def packed(tokens: int, documents: int, wanted: float, pairs: int = PAIRS) -> Result:
     """The whole step on documents of one length, against transformers' own way to pack."""
-    feed, run, other = (
-        Feed([tokens // documents] * documents),
-        ours(tokens),
-        llama(SHAPE | {"max_position_embeddings": tokens}),
-    )
-    optimizer = torch.optim.AdamW(other.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-
-    def theirs() -> None:
-        held = feed.held
-        # Labels are shifted already; without a mask and a cache the pieces are found by their positions.
-        lost = other(
-            input_ids=held.ids_T[None], position_ids=held.positions_T[None], use_cache=False,
-            labels=held.ids_T[None], shift_labels=held.labels_T[None],
-        ).loss  # fmt: skip
-        lost.backward()
-        torch.nn.utils.clip_grad_norm_(other.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    ratios = paired(lambda: loop.advance(run, feed, [0]), theirs, pairs)
+    rows, run = feed(tokens, documents), ours(tokens)
+    other = llama(SHAPE | {"max_position_embeddings": tokens})
+    theirs = packed_step(other, lambda: rows.batch([0], CPU))
+    ratios = paired(lambda: loop.advance(run, rows, [0]), theirs, pairs)
     name = f"whole step, {tokens:,} tokens of {documents} documents, against the same HF model's packed path"
     return Result(name, f">= {wanted}x", spread(ratios), statistics.median(ratios) >= wanted)
 
 
 def overhead() -> Result:
     """``loop.advance`` and the journal, against the least that trains the same model."""
-    feed, run, bare = Feed([1024]), ours(1024), ours(1024)
+    rows, run, bare = feed(1024), ours(1024), ours(1024)
     with tempfile.TemporaryDirectory() as folder:
         lines = journal.Journal(Path(folder), 0)
 
         def mine() -> None:
-            step = loop.advance(run, feed, [0])
+            step = loop.advance(run, rows, [0])
             lines.add(step.facts, journal.clocks(1.0, step.data_wait, step.tokens, step.flops, None), 10**9)
 
         def theirs() -> None:
-            held = feed.held
+            held = rows.batch([0], CPU)
             (bare.trainee(held.ids_T, held.labels_T, held.positions_T, held.ends) / held.labelled).backward()
             torch.nn.utils.clip_grad_norm_(bare.trainee.parameters(), 1.0)
             bare.optimizer.step()
@@ -263,15 +238,15 @@ class Peer:
 
 def unpacked(environments: Path, name: str, who: str) -> Result:
     """Two rows of 1,024 tokens a step, nothing packed: ours over theirs."""
-    peer, run, feed = Peer(environments, name, who, 1024), ours(1024), Feed([1024, 1024])
+    peer, run, two = Peer(environments, name, who, 1024), ours(1024), feed(2048, documents=2)
     rows = [torch.randint(0, SHAPE["vocab_size"], (1025,)).tolist() for _ in range(2)]
     for _ in range(3):
         peer.step(rows)
-        loop.advance(run, feed, [0])
+        loop.advance(run, two, [0])
     ratios = []
     for _ in range(9):
         theirs = peer.step(rows)
-        ratios.append(clock(lambda: loop.advance(run, feed, [0])) / theirs)
+        ratios.append(clock(lambda: loop.advance(run, two, [0])) / theirs)
     peer.close()
     return Result(
         f"no packing, same model, time over {who}'s",

@@ -13,7 +13,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,30 @@ def llama(shape: dict[str, int], attention: str = "sdpa") -> Any:
     config = LlamaConfig(**shape, tie_word_embeddings=False, rms_norm_eps=1e-6, attn_implementation=attention)
     torch.manual_seed(0)
     return LlamaForCausalLM(config)
+
+
+def packed_step(model: Any, batch: Callable[[], Any], under: Any = None) -> Callable[[], None]:
+    """A step of transformers' own way to pack, on what ``batch`` gives (a ``train.batches.Batch``).
+
+    Args:
+        under: A context for the forward pass, such as autocast.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+
+    def step() -> None:
+        held = batch()
+        with under or nullcontext():
+            # Labels are shifted already; without a mask and a cache the pieces are found by their positions.
+            lost = model(
+                input_ids=held.ids_T[None], position_ids=held.positions_T[None], use_cache=False,
+                labels=held.ids_T[None], shift_labels=held.labels_T[None],
+            ).loss  # fmt: skip
+        lost.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
 
 
 def hf_trainer(shape: dict[str, int]) -> None:

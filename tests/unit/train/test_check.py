@@ -15,8 +15,8 @@ def test_the_memory_of_a_step_is_what_was_foretold(capsys: pytest.CaptureFixture
     lines = check.foretold(1, None)
     with shard.joined() as group:
         (found,) = check.measure(lines, group)
-    assert isinstance(found.found, check.Measured) and found.found.speed > 0
-    assert found.found.peak == pytest.approx(found.foretold.need.peak, rel=0.03)
+    assert isinstance(found.measured, check.Measured) and found.measured.speed > 0
+    assert found.measured.peak == pytest.approx(found.foretold.need.peak, rel=0.03)
     _, row = check.table([found], "cpu")
     assert row.startswith("| nano, 256, none, fp32 |")
 
@@ -34,8 +34,8 @@ def test_a_line_that_cannot_be_run_says_why_and_the_others_go_on(monkeypatch: py
     lines = check.foretold(1, None)
     with shard.joined() as group:
         missing, found = check.measure(lines, group)
-    assert "pip install 'fathom-coder[quantised]'" in str(missing.found)
-    assert isinstance(found.found, check.Measured)
+    assert "pip install 'fathom-coder[quantised]'" in str(missing.measured)
+    assert isinstance(found.measured, check.Measured)
 
 
 def test_rows_of_several_documents_end_where_documents_do() -> None:
@@ -45,7 +45,6 @@ def test_rows_of_several_documents_end_where_documents_do() -> None:
     assert (batch.labels_T == -100).nonzero().flatten().tolist() == [3, 7, 9, 13, 17, 19]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_without_a_gpu_it_is_said_in_a_line() -> None:
     with pytest.raises(Refusal, match="no GPU is here to be measured: `train plan` says"):
         cli.check_gpu()

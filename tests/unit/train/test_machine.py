@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,20 @@ def test_compiled_layers_give_the_gradients_of_eager_ones(sources: Sources, rows
             compiled, eager, rtol=1e-4, atol=1e-3
         )  # summed losses: gradients reach 100
     assert kept < most
+
+
+def test_the_same_bits_are_asked_for_strictly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a warning instead, flash attention's backward pass adds up in any order all the same."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        machine._repeat(True)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        machine._repeat(False)
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize(
