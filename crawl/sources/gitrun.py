@@ -201,9 +201,10 @@ def _failure(said: str) -> Exception:
 
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # git renames and deletes meanwhile
-            total += path.lstat().st_size
+    for place, _, files in os.walk(folder):  # passes over a folder that git has removed meanwhile
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):  # and git renames and deletes
+                total += os.lstat(f"{place}/{name}").st_size
     return total
 
 

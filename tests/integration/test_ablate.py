@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
 
 import corpus
+from tests.waiting import until
 
 SMALL = """
 [train.ablate]
@@ -32,8 +32,7 @@ def test_recipes_are_compared_from_relative_paths_and_what_is_finished_is_not_do
     words += ["--run", "ablate.toml", "--workers", "1"]
     process = subprocess.Popen(words, cwd=tmp_path, start_new_session=True, stderr=subprocess.DEVNULL)
     first = tmp_path / "answers.cells/model-topological-both-0.5-document-0/manifest.json"
-    while process.poll() is None and not first.exists():
-        time.sleep(0.05)
+    until(process, tmp_path, str(first.relative_to(tmp_path)))
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     before = first.read_text()  # with the time when it was finished

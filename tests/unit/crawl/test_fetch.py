@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from crawl.fetch import fetch_repos, read_repo
 from crawl.filter import filter_files
 from crawl.listing import list_repos
 from crawl.sources.entry import Entry, Repo
+from tests.waiting import until
 
 MIT = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software\n"
 GPL = "# This file is under the terms of the GNU General Public License version 3\n"
@@ -156,9 +156,7 @@ def test_a_killed_fetch_resumes_to_the_same_bytes(listed: Path, tmp_path: Path) 
         str(tmp_path / "cache"),
     ]
     process = subprocess.Popen([*command, *words], stderr=subprocess.DEVNULL)
-    units = tmp_path / "cut/.units"
-    while process.poll() is None and not list(units.glob("*.json")):
-        time.sleep(0.001)
+    until(process, tmp_path / "cut", ".units/*.json")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     with pytest.raises(Refusal, match="not finished"):

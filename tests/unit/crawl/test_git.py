@@ -245,3 +245,22 @@ def test_trees_that_list_more_than_memory_holds_are_given_up(upstream: Path, tmp
     revision = run("commit-tree", "-m", "many", tree, cwd=upstream)
     with pytest.raises(BadRepo, match="too_many_files"):
         git.obtain(Repo("t", revision, "git", upstream.as_uri()), tmp_path, CAPS)
+
+
+def test_folders_that_git_removes_while_they_are_measured_are_no_error(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def churn() -> None:
+        while not over.is_set():
+            for name in "abcdefgh":
+                (tmp_path / name).mkdir()
+            for name in "abcdefgh":
+                (tmp_path / name).rmdir()
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        assert [gitrun._size(tmp_path) for _ in range(500)] == [0] * 500
+    finally:
+        over.set()
+        thread.join()

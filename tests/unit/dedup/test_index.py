@@ -3,7 +3,6 @@
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +12,7 @@ import corpus
 import dedup
 from corpus import Refusal
 from dedup import tombstones
+from tests.waiting import until
 
 WORDS = [f"{verb}_{noun}" for verb in ("get", "set", "make", "sum") for noun in map(str, range(300))]
 
@@ -106,8 +106,7 @@ def test_a_scan_killed_while_it_adds_to_an_index_resumes_to_the_same_bytes(tmp_p
     ended = []
     for trace in ("rows/0002-*", "fates/0002-*", "texts/0002-*", ".units/part-0.json"):
         process = subprocess.Popen([sys.executable, "-c", script, str(second), str(dst), str(index)])
-        while process.poll() is None and not [*index.glob(trace), *dst.glob(trace)]:
-            time.sleep(0.001)
+        until(process, tmp_path / "killed", f"new/{trace}", f"index/{trace}")
         process.kill()
         ended.append(process.wait())
     assert -9 in ended, "none was killed before it had ended"

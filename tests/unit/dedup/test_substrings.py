@@ -4,7 +4,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from corpus import Refusal
 from dedup import pieces, repeats, twin_windows, windows
 from dedup.exchange import Exchange
 from schemas import SCHEMAS
+from tests.waiting import until
 
 WORD = re.compile(r"[0-9A-Za-z_\x80-\U0010ffff]+")
 N = 6
@@ -178,8 +178,7 @@ def test_a_run_killed_at_any_pass_resumes_to_the_same_bytes(sample, masked, tmp_
     ended = []
     for trace in (".work/rows/part-0.parquet", ".work/repeats/0-1.bounds", ".units/part-0.json"):
         process = subprocess.Popen([sys.executable, "-c", script, str(sample), str(dst)])
-        while process.poll() is None and not (dst / trace).exists():
-            time.sleep(0.001)
+        until(process, dst, trace)
         process.kill()  # SIGKILL: no chance to tidy up
         ended.append(process.wait())
     assert -9 in ended, "none was killed before it had ended"

@@ -6,7 +6,6 @@ import itertools
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 import corpus
 from corpus import Refusal
+from tests.waiting import until
 from train import attention, cli, loop, loss, shard
 from train.batches import Rows
 from train.config import Machine, Pretrain
@@ -191,8 +191,7 @@ def test_a_run_that_is_killed_ends_with_the_bits_of_an_undisturbed_one(
     assert life(settings, *sources, places[0]).wait(200) == 0
     for step, how in ((3, signal.SIGKILL), (11, signal.SIGTERM), (20, signal.SIGKILL)):
         process = life(settings, *sources, places[1])
-        while process.poll() is None and not (places[1] / "running" / f"step-{step:08d}").exists():
-            time.sleep(0.002)
+        until(process, places[1], f"running/step-{step:08d}")
         process.send_signal(how)
         assert process.wait(200) != 0
     assert life(settings, *sources, places[1]).wait(200) == 0

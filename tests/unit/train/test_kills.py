@@ -16,7 +16,7 @@ from .conftest import TRAIN
 
 LIVES = """
 # Forks one life of the run after another, so that PyTorch is loaded once, and ends each at some moment.
-import json, os, pathlib, random, signal, sys, time
+import glob, json, os, pathlib, random, signal, sys, time
 import torch
 torch.set_num_threads(1)
 from train import cli
@@ -40,18 +40,22 @@ def over(child):
     # Waits for nothing and leaves the child's end to be told.
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
+def there(pattern):
+    # Unlike Path.glob it passes over a folder that is renamed while it is read.
+    return set(glob.glob(pattern, root_dir=killed))
+
 os.waitpid(life(whole), 0)
 draw, told = random.Random(0), {{"kills": 0, "in_save": 0, "asked": 0}}
 for number in range({kills}):
     saving = number % 2  # every other life ends while a checkpoint is being written
     wanted = "running/.step-*.part/*" if saving else "running/step-*"
-    before = set(killed.glob(wanted))  # what the life before has left
+    before = there(wanted)  # what the life before has left
     child = life(killed)
-    while not over(child) and not set(killed.glob(wanted)) - before:
+    while not over(child) and not there(wanted) - before:
         time.sleep(0.0005)
     time.sleep(draw.uniform(0, 0.004 if saving else 0.03))
     if not over(child):
-        told["in_save"] += any(killed.glob("running/.step-*.part"))
+        told["in_save"] += bool(there("running/.step-*.part"))
         told["asked" if number in {asked!r} else "kills"] += 1
         os.kill(child, signal.SIGTERM if number in {asked!r} else signal.SIGKILL)
     os.waitpid(child, 0)

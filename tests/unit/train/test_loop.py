@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 
 import corpus
 from corpus import Refusal
+from tests.waiting import until
 from train import checkpoint, cli, export, loop
 from train.batches import Rows
 from train.run import Run, Sources, start
@@ -104,8 +104,7 @@ def test_a_killed_run_ends_with_the_same_bits_as_an_undisturbed_one(
 ) -> None:
     undisturbed = pretrain(tokens, words, tmp_path / "whole")
     process = pretrain(tokens, words, tmp_path / "killed")
-    while process.poll() is None and not list((tmp_path / "killed" / "running").glob("step-*5")):
-        time.sleep(0.002)
+    until(process, tmp_path / "killed", "running/step-*5")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "manifest.json").exists()

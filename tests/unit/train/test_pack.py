@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 import corpus
 from corpus import Refusal
 from crawl.syntax import look
+from tests.waiting import until
 from train import cli
 from train.batches import Rows
 
@@ -97,9 +97,7 @@ def test_a_killed_packing_resumes_to_the_same_digest(
     )
     paths = [str(documents.path), str(words.path), str(tmp_path / "killed")]
     process = subprocess.Popen([sys.executable, "-c", program, *paths])
-    units = tmp_path / "killed" / "pieces" / ".units"
-    while process.poll() is None and not (units.exists() and any(units.glob("*.json"))):
-        time.sleep(0.01)
+    until(process, tmp_path / "killed", "pieces/.units/*.json")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     with pytest.raises(Refusal, match=r"no manifest\.json"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 import corpus
 from corpus import Refusal
+from tests.waiting import until
 from train import cli, quantise
 from train.config import Pretrain
 
@@ -78,8 +78,7 @@ def test_a_killed_run_with_states_of_eight_bits_goes_on_to_the_same_bits(
     training = Training(torchao, tokens, words)
     settings = replace(TRAIN, precision="bf16", states="8bit", checkpoint_every=1)
     whole, killed = (training.start(tmp_path / name, settings) for name in ("whole", "killed"))
-    while killed.poll() is None and not list((tmp_path / "killed" / "running").glob("step-*5")):
-        time.sleep(0.002)
+    until(killed, tmp_path / "killed", "running/step-*5")
     killed.kill()
     killed.wait()
     assert not (tmp_path / "killed" / "manifest.json").exists()

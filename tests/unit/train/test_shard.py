@@ -9,13 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from torch.distributed.run import get_args_parser
 
 import corpus
+from tests.waiting import until
 from train import cli, shard
 from train.config import Machine, Pretrain
 
@@ -79,8 +79,7 @@ class Training:
     def stop(self, name: str, step: int, how: signal.Signals, processes: int, **given: object) -> str:
         """Send ``how`` to all processes of a run once it has a checkpoint of ``step``."""
         process = self.start(name, processes, **{"checkpoint_every": 1, **given})
-        while process.poll() is None and not (self.folder / name / "running" / f"step-{step:08d}").exists():
-            time.sleep(0.002)
+        until(process, self.folder / name, f"running/step-{step:08d}")
         process.send_signal(how)
         assert process.stderr is not None
         return process.communicate()[1]
