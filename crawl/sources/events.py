@@ -10,21 +10,17 @@ import gzip
 import json
 import logging
 import re
-import ssl
 import tempfile
-import time
 import zlib
 from datetime import UTC, datetime, timedelta
 from typing import IO
 
-import httpx
-
 from corpus import Refusal
+from crawl.sources import mirrors
 from crawl.sources.entry import OutOfReach
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 4
 MAX_FILE = 2 << 30
 """Bytes of one hour's file; in 2026 it has about 100 MB."""
 
@@ -60,33 +56,18 @@ def pushed(hour: str, base: str) -> list[str]:
         OutOfReach: The file could not be had whole.
     """
     url = f"{base.rstrip('/')}/{hour}.json.gz"
-    said = ""
-    for attempt in range(ATTEMPTS):
-        with tempfile.TemporaryFile() as file:
-            try:
-                if not _download(url, file):
-                    log.warning("GH Archive has no hour %s", hour)
-                    return []
-                file.seek(0)
-                return _names(file)
-            except (httpx.HTTPError, OSError, EOFError, zlib.error) as error:
-                said = type(error).__name__
-        time.sleep(0.5 * 2**attempt)
-    raise OutOfReach("unreachable", f"{url}: {said}")
-
-
-def _download(url: str, file: IO[bytes]) -> bool:
-    context = ssl.create_default_context()
-    timeout = httpx.Timeout(60, connect=20)
-    with httpx.stream("GET", url, verify=context, timeout=timeout, follow_redirects=True) as response:
-        if response.status_code == 404:
-            return False
-        response.raise_for_status()
-        for piece in response.iter_raw():
-            file.write(piece)
-            if file.tell() > MAX_FILE:
-                raise OutOfReach("unreachable", f"{url} has more than {MAX_FILE} bytes")
-    return True
+    with tempfile.TemporaryFile() as file:
+        try:
+            mirrors.download(url, file, MAX_FILE)
+            file.seek(0)
+            return _names(file)
+        except mirrors.Absent:
+            log.warning("GH Archive has no hour %s", hour)
+            return []
+        except OutOfReach as failure:
+            raise OutOfReach(failure.reason, f"{url}: {failure.detail}") from None
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise OutOfReach("unreachable", f"{url}: {type(error).__name__}") from None
 
 
 def _names(file: IO[bytes]) -> list[str]:

@@ -35,6 +35,10 @@ SECONDS = 300.0
 T = TypeVar("T")
 
 
+class Absent(OutOfReach):
+    """The server has nothing under that address (404)."""
+
+
 @once
 def client() -> httpx.Client:
     # The system's certificates, as pip and npm use them, so that a mirror with its own works.
@@ -84,7 +88,7 @@ def asked_once(url: str, accept: str = "*/*") -> httpx.Response:
 
 
 def download(url: str, file: IO[bytes], limit: int) -> None:
-    """A whole file from a registry; raises ``OutOfReach``, also where it has more than ``limit`` bytes."""
+    """A whole file, as it is stored; raises ``OutOfReach``, also where it has more than ``limit`` bytes."""
 
     def attempt() -> None:
         file.seek(0)
@@ -104,6 +108,8 @@ def _wait_or_give_up(error: httpx.HTTPError, attempt: int) -> None:
     status, seconds = "", 0.5 * 2**attempt
     if isinstance(error, httpx.HTTPStatusError):
         status = f"http {error.response.status_code}"
+        if error.response.status_code == 404:
+            raise Absent("unreachable", status) from None
         if error.response.status_code < 500 and error.response.status_code not in (408, 425, 429):
             raise OutOfReach("unreachable", status) from None
         after = error.response.headers.get("Retry-After", "")

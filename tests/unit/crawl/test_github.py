@@ -21,7 +21,7 @@ from crawl import cli
 from crawl.config import Fetch, GitHub, List
 from crawl.fetch import fetch_repos
 from crawl.listing import list_repos
-from crawl.sources import events, github
+from crawl.sources import events, github, mirrors
 from crawl.sources.entry import OutOfReach
 from crawl.sources.githubapi import LONGEST, Api
 from tests.unit.crawl.githubserver import FIRST, Clock, Forge
@@ -254,7 +254,7 @@ def test_events_list_what_was_pushed_to(forge: Forge, clock: Clock, tmp_path: Pa
 def test_an_hour_that_is_cut_is_asked_for_again_and_then_refused(
     forge: Forge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events.time, "sleep", lambda _: None)
+    monkeypatch.setattr(mirrors.time, "sleep", lambda _: None)
     forge.hours = {"2026-01-01-1": hour("owner1/repo-1")}
     forge.faults = ["503", "cut"]
     assert events.pushed("2026-01-01-1", forge.url) == ["owner1/repo-1"]
