@@ -60,20 +60,24 @@ def parse_shard(out: Output, files: Table, shards: dict[str, Shard], settings: P
 
 
 def _rows(files: Table, shard: Shard, settings: Parse) -> Iterator[Row]:
+    parser = watched.parser(settings.seconds, settings.nodes)
     for batch in files.batches(shard, ["repo", "path", "language", "text"]):
-        for file in batch.to_pylist():
-            key = (file["repo"], file["path"], file["language"])
-            yield Row(*key, _outcome(file["path"], file["language"], file["text"], settings))
+        listed = [(file, grammar_for(file, settings)) for file in batch.to_pylist()]
+        looked = parser.look_all(
+            (file["text"].encode(), grammar) for file, grammar in listed if isinstance(grammar, str)
+        )
+        for file, grammar in listed:
+            outcome = next(looked) if isinstance(grammar, str) else grammar
+            yield Row(file["repo"], file["path"], file["language"], outcome)
 
 
-def _outcome(path: str, language: str, text: str, settings: Parse) -> Outcome:
-    grammar = grammar_of(language, path)
+def grammar_for(file: dict[str, str], settings: Parse) -> str | Outcome:
+    """The grammar to parse a file with, or why it is not parsed."""
+    grammar = grammar_of(file["language"], file["path"])
     if grammar is None:
         return Outcome("no_grammar")
-    source = text.encode()
-    if len(source) > (settings.max_slow_bytes if grammar in SLOW else settings.max_bytes):
-        return Outcome("too_large")
-    return watched.parser(settings.seconds, settings.nodes).look(source, grammar)
+    most = settings.max_slow_bytes if grammar in SLOW else settings.max_bytes
+    return Outcome("too_large") if len(file["text"].encode()) > most else grammar
 
 
 def _table(rows: list[Row]) -> pa.Table:

@@ -1,7 +1,8 @@
 """A child process that parses for us and may be killed: hangs and crashes become answers.
 
 ``Parser.parse`` cannot be interrupted: it holds the GIL and takes no timeout.  So each worker keeps one
-child, gives it a file at a time and, when the file was too much for it, starts another.
+child, gives it some files at a time and, when one was too much for it, starts another that gets them one
+by one.
 
 The limit is CPU time, kept by the kernel (``ITIMER_PROF``), so that the answer does not depend on how
 busy the machine is; a far larger limit of wall-clock time is there for a child that sleeps.
@@ -12,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import os
 import resource
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache as once
 from functools import partial
 from multiprocessing.connection import Connection
@@ -31,7 +33,11 @@ MEMORY_BYTES = 4 << 30
 WALL = 20
 """Wall-clock seconds granted for every CPU second: a machine under load, a process put to sleep."""
 
-FAILED = ("timeout", "crashed")
+BATCH = 256 << 10
+"""Bytes of files that are sent together, unless one alone has more."""
+
+File = tuple[bytes, str]
+"""A source in UTF-8, and its grammar."""
 
 Look = Callable[[bytes, str], Outcome]
 
@@ -69,32 +75,39 @@ class Watched:
         A child that has read other files before may fail where a new one would not, for want of memory;
         so a new one has the last word, and the answer depends on the file alone.
         """
-        outcome = self._ask(source, grammar)
-        if self._asked > 1 and outcome.status in FAILED:
-            self._start_again()
-            outcome = self._ask(source, grammar)
-        if outcome.status in FAILED:
-            self._start_again()
-        return outcome
+        new = self._new
+        answer = self._ask([(source, grammar)])
+        if isinstance(answer, str) and not new:
+            answer = self._ask([(source, grammar)])
+        return Outcome(answer) if isinstance(answer, str) else answer[0]
 
-    def _ask(self, source: bytes, grammar: str) -> Outcome:
-        self._asked += 1
+    def look_all(self, files: Iterable[File]) -> Iterator[Outcome]:
+        """The same of many, in their order.
+
+        They are sent together: with a message each, `crawl parse` takes a seventh more.
+        """
+        for batch in _batches(files):
+            answer = self._ask(batch)
+            yield from (self.look(*file) for file in batch) if isinstance(answer, str) else answer
+
+    def _ask(self, files: list[File]) -> list[Outcome] | str:
+        """An outcome for each file; or how the child failed, and then there is a new one."""
+        self._new = False
+        header = json.dumps([(grammar, len(source)) for source, grammar in files]).encode()
         try:
-            self._pipe.send_bytes(grammar.encode() + b"\0" + source)
+            self._pipe.send_bytes(b"\n".join((header, *(source for source, _ in files))))
             if self._pipe.poll(self.seconds * WALL):
-                return _outcome(json.loads(self._pipe.recv_bytes()))
+                return [_outcome(answer) for answer in json.loads(self._pipe.recv_bytes())]
             status = "timeout"
         except (EOFError, OSError):
             self._child.join(self.seconds * WALL)
             status = "timeout" if self._child.exitcode == -signal.SIGPROF else "crashed"
-        return Outcome(status)
-
-    def _start_again(self) -> None:
         self._stop()
         self._start()
+        return status
 
     def _start(self) -> None:
-        self._asked = 0
+        self._new = True
         # Not fork: the parent holds the threads of polars and arrow.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -109,6 +122,19 @@ class Watched:
         self._child.close()
 
 
+def _batches(files: Iterable[File]) -> Iterator[list[File]]:
+    batch: list[File] = []
+    size = 0
+    for file in files:
+        if batch and size + len(file[0]) > BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += len(file[0])
+    if batch:
+        yield batch
+
+
 def _serve(pipe: Connection, seconds: float, look: Look) -> None:
     """The child: answer until the parent hangs up.  Answers are JSON, for the parent unpickles nothing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -117,20 +143,28 @@ def _serve(pipe: Connection, seconds: float, look: Look) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(EOFError, OSError):
         while True:
-            grammar, _, source = pipe.recv_bytes().partition(b"\0")
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-            answer = _answer(look, source, grammar.decode())
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            pipe.send_bytes(json.dumps(answer).encode())
+            answers = [_answer(look, *file, seconds) for file in _files(pipe.recv_bytes())]
+            pipe.send_bytes(json.dumps(answers).encode())
 
 
-def _answer(look: Look, source: bytes, grammar: str) -> Outcome | str:
+def _files(message: bytes) -> Iterator[File]:
+    header, _, _ = message.partition(b"\n")
+    at = len(header)
+    for grammar, size in json.loads(header):
+        yield message[at + 1 : at + 1 + size], grammar
+        at += 1 + size
+
+
+def _answer(look: Look, source: bytes, grammar: str, seconds: float) -> Outcome | str:
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return look(source, grammar)
     except MemoryError:
-        return Outcome("crashed")
+        os._exit(1)
     except Exception:
         return traceback.format_exc()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _outcome(answer: list[Any] | str) -> Outcome:

@@ -42,6 +42,21 @@ def test_a_dying_process_costs_its_own_file_and_no_other(source: bytes, status: 
     assert answers == ["parsed", status, "parsed"]
 
 
+@pytest.mark.parametrize("together", [1, 20, 1 << 20])
+def test_files_sent_together_are_answered_as_if_sent_alone(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crawl.watched.BATCH", together)
+    sources = [b"import os", b"die", b"", b"x = (", b"\n\xc3\xa9 = 1\n", b"spin", b"exit", b"import re\n"]
+    with Watched(0.5, obey) as watched:
+        alone = [watched.look(source, "python") for source in sources]
+        assert list(watched.look_all((source, "python") for source in sources)) == alone
+        assert list(watched.look_all([])) == []
+    assert [outcome.status for outcome in alone] == (
+        ["parsed", "crashed", "parsed", "parsed", "parsed", "timeout", "crashed", "parsed"]
+    )
+
+
 def tired(source: bytes, grammar: str) -> Outcome:
     """Bears one file a process."""
     TIRED.append(source)
@@ -54,11 +69,12 @@ TIRED: list[bytes] = []
 def test_what_a_process_read_before_does_not_decide_about_a_file() -> None:
     with Watched(5, tired) as watched:
         assert [watched.look(b"x = 1", "python").status for _ in range(3)] == ["parsed"] * 3
+        assert [one.status for one in watched.look_all([(b"x = 1", "python")] * 3)] == ["parsed"] * 3
 
 
 def test_a_bug_of_ours_is_raised_and_not_counted_as_odd_data() -> None:
     with Watched(5, obey) as watched, pytest.raises(RuntimeError, match="this is ours"):
-        watched.look(b"bug", "python")
+        list(watched.look_all([(b"x = 1", "python"), (b"bug", "python")]))
 
 
 def test_no_process_is_left_behind() -> None:
