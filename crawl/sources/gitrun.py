@@ -201,8 +201,8 @@ def _failure(said: str) -> Exception:
 
 def _size(folder: Path) -> int:
     total = 0
-    for place, _, files in os.walk(folder):  # passes over a folder that git has removed meanwhile
-        for name in files:
+    for place, folders, files in os.walk(folder):  # passes over a folder that git has removed meanwhile
+        for name in (*folders, *files):
             with contextlib.suppress(FileNotFoundError):  # and git renames and deletes
                 total += os.lstat(f"{place}/{name}").st_size
     return total
