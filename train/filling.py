@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 SHORTEST = 64
-"""Tokens of the smallest room that is filled, and of the smallest part of a piece: less teaches little."""
+"""Tokens of the smallest room that is filled; a part of a piece may have half of it or a little less."""
 
 
 class Texts(NamedTuple):
